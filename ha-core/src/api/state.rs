@@ -1,0 +1,47 @@
+//! The node's small durable memory.
+
+use crate::NodeRecord;
+
+/// The node's small durable memory. Blocking; called on its own thread.
+pub trait StateStore: Send {
+    /// The newest durable record.
+    ///
+    /// # Errors
+    /// [`StateError`]; a missing store is [`StateError::Missing`], a damaged one [`StateError::Corrupt`].
+    fn load(&mut self) -> Result<NodeRecord, StateError>;
+    /// Makes `record` durable before it returns. After an error the store is unusable: the node ends itself.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; whether the record became durable is then unknown.
+    fn save(&mut self, record: &NodeRecord) -> Result<(), StateError>;
+}
+
+/// A state store failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// There is no store at that place yet.
+    #[error("no state store at {place}; initialise it once with a common id on both nodes")]
+    Missing {
+        /// Where it was looked for.
+        place: String,
+    },
+    /// No slot holds a whole record.
+    #[error("state store at {place} is damaged: {found}; expected {expected}")]
+    Corrupt {
+        /// Where.
+        place: String,
+        /// What was read.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The operating system refused.
+    #[error("state store at {place}: {source}")]
+    Io {
+        /// Where.
+        place: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,223 @@
+//! What two engines tell each other.
+
+use crate::{
+    BootId, Epoch, Generation, GroupId, Incarnation, InitId, Instant, Lsn, Nonce, SetRecord, StoreId,
+};
+
+/// One beat on one link. Authenticity and freshness are the wire's business; the engine sees only fresh ones.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Beat {
+    /// The sender's life.
+    pub incarnation: Incarnation,
+    /// The receiver's life as the sender knows it on this link. A beat for nobody or for an older life is a
+    /// greeting: it shows who asks, and counts as no evidence.
+    pub to: Option<Incarnation>,
+    /// The sender's number of this beat on this link.
+    pub seq: u32,
+    /// The newest of the receiver's numbers that the sender heard on this link.
+    pub echo: Option<u32>,
+    /// What is said. A narrow link carries a few statements at a time.
+    pub statements: Vec<Statement>,
+}
+
+/// One thing said in a beat. Every statement is repeated until it has no more use, so each may be lost.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Statement {
+    /// Who the sender is beyond its incarnation.
+    Identity {
+        /// The kernel's boot.
+        boot: BootId,
+        /// Whether nothing of an earlier life is left.
+        predecessor: Predecessor,
+    },
+    /// The sender's store, and the store of the receiver that it remembers.
+    Stores {
+        /// The sender's own store.
+        mine: StoreId,
+        /// Whether the sender remembers the receiver's store as it last heard it (`None`: not heard yet).
+        knows_yours: Option<bool>,
+    },
+    /// The explicit initialisation of the sender's store.
+    Init {
+        /// The common value.
+        init: Option<InitId>,
+    },
+    /// The fencing order's inputs (rule 11).
+    Weights {
+        /// The sum of weights of the sender's active groups.
+        mine: u16,
+        /// What the sender last heard of the receiver's.
+        yours: Option<u16>,
+    },
+    /// What the sender sees and suffers.
+    Health {
+        /// How many outside targets it reaches.
+        outside: u8,
+        /// The longest gap of its control thread in the last second, in milliseconds.
+        stall_ms: u16,
+    },
+    /// The sender's safety values; takeover is blocked only where the joint inequality fails.
+    Safety {
+        /// The latest link deadline, in milliseconds.
+        dead_ms: u16,
+        /// The fencing slot, in milliseconds.
+        slot_ms: u16,
+        /// The guardian's feed limit, in milliseconds.
+        feed_ms: u16,
+    },
+    /// What the sender is in a group.
+    Claim {
+        /// The group.
+        group: GroupId,
+        /// The epoch it owns or claims; for others the highest epoch its record knows.
+        epoch: Epoch,
+        /// What it is.
+        state: ClaimState,
+        /// Its durable in-sync set.
+        set: SetRecord,
+        /// The last transaction that is durable in its copy.
+        lsn: Lsn,
+    },
+    /// Consent to leave the in-sync set? (rule 2)
+    Ask {
+        /// The mirrored group.
+        group: GroupId,
+        /// The asker's grant.
+        epoch: Epoch,
+        /// The generation to leave.
+        generation: Generation,
+        /// Ties the answer to this question.
+        nonce: Nonce,
+    },
+    /// The consent: durably out of the in-sync set.
+    Consent {
+        /// The mirrored group.
+        group: GroupId,
+        /// The asker's grant.
+        epoch: Epoch,
+        /// The generation left.
+        generation: Generation,
+        /// The question's.
+        nonce: Nonce,
+    },
+    /// The owner durably counts on the receiver again, and waits for its acknowledgements.
+    Admit {
+        /// The mirrored group.
+        group: GroupId,
+        /// The owner's grant.
+        epoch: Epoch,
+        /// The generation entered.
+        generation: Generation,
+    },
+    /// Am I still the owner of this epoch? (rule 5)
+    Confirm {
+        /// The group.
+        group: GroupId,
+        /// The asker's grant.
+        epoch: Epoch,
+        /// Ties the answer to this question.
+        nonce: Nonce,
+    },
+    /// Unchanged: the sender took over nothing and will not by any proof from before this answer.
+    Confirmed {
+        /// The group.
+        group: GroupId,
+        /// The asker's grant.
+        epoch: Epoch,
+        /// The question's.
+        nonce: Nonce,
+    },
+    /// A switchover is coming: write your intent.
+    Prepare {
+        /// The group.
+        group: GroupId,
+        /// The owner's grant that will be released.
+        epoch: Epoch,
+    },
+    /// The intent is durable; release.
+    Ready {
+        /// The group.
+        group: GroupId,
+        /// The owner's grant that will be released.
+        epoch: Epoch,
+    },
+    /// The sender gave the group up, completely.
+    Released {
+        /// The group.
+        group: GroupId,
+        /// The epoch given up.
+        epoch: Epoch,
+        /// The last transaction acknowledged by both; absent for a group without data.
+        final_lsn: Option<Lsn>,
+        /// Whether the sender durably consented to its exclusion with it (a handover, rule 10).
+        excluded: bool,
+    },
+    /// May I be granted this epoch? (boot table, rule 7)
+    Want {
+        /// The group.
+        group: GroupId,
+        /// The epoch that would be granted.
+        epoch: Epoch,
+        /// Ties the answer to this question.
+        nonce: Nonce,
+    },
+    /// The sender durably promised not to act on any earlier proof.
+    Yielded {
+        /// The group.
+        group: GroupId,
+        /// The epoch made way for.
+        epoch: Epoch,
+        /// The question's.
+        nonce: Nonce,
+    },
+    /// The sender's incarnation leaves in good order: it owns nothing and will never promote a copy.
+    Departing,
+}
+
+/// Whether anything of a node's earlier life can still act.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Predecessor {
+    /// Verified that nothing is left: the kernel rebooted, or every undo was verified.
+    Gone,
+    /// Something may be left. Proves nothing.
+    Leftovers,
+}
+
+/// What a node is in a group, as it tells the other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ClaimState {
+    /// Booted and undecided.
+    Waiting,
+    /// Standing by; `viable` if it is current, willing and not in failure memory.
+    Standby {
+        /// Whether it can take over at once.
+        viable: bool,
+    },
+    /// Using a proof: granted or about to be.
+    Claiming,
+    /// Owner: starting, active, suspended or stopping.
+    Owner,
+    /// Blocked on a question to the operator.
+    Blocked,
+}
+
+/// A guardian's authenticated last word for its dead or orphaned child.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ReleasedNotice {
+    /// The life that ended.
+    pub incarnation: Incarnation,
+    /// The groups it owned whose every undo was verified, with their epochs.
+    pub groups: Vec<(GroupId, Epoch)>,
+    /// Whether every undo of the whole incarnation was verified. If not, nothing is proven for other groups.
+    pub complete: bool,
+}
+
+/// When a beat that was echoed had been sent: the sender's memory of its own numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SentBeat {
+    /// The number.
+    pub seq: u32,
+    /// The instant of sending.
+    pub at: Instant,
+}

@@ -1,0 +1,225 @@
+//! What the engine reports: each decision with the rule it follows and the evidence it used.
+
+use super::input::Health;
+use crate::{Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, LinkId, StopProof};
+use std::fmt;
+
+/// One report.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Event {
+    /// When, on this node's boot clock.
+    pub at: Instant,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened or was decided.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A link changed its state.
+    Link {
+        /// Which.
+        link: LinkId,
+        /// To what.
+        state: LinkState,
+    },
+    /// The peer changed its state as seen from here.
+    Peer {
+        /// Its life, if one was ever accepted.
+        incarnation: Option<Incarnation>,
+        /// To what.
+        state: PeerState,
+    },
+    /// The group changed its role here.
+    Role {
+        /// Which.
+        group: GroupId,
+        /// To what.
+        role: RoleName,
+        /// In which epoch.
+        epoch: Epoch,
+    },
+    /// A proof was obtained for the group.
+    Proof {
+        /// For which group.
+        group: GroupId,
+        /// The proof.
+        proof: StopProof,
+    },
+    /// A grant became durable.
+    Granted {
+        /// Which group.
+        group: GroupId,
+        /// The epoch.
+        epoch: Epoch,
+        /// On which proof.
+        proof: StopProof,
+    },
+    /// The node may acknowledge alone.
+    Alone {
+        /// Which group.
+        group: GroupId,
+        /// The generation in which it is alone.
+        generation: Generation,
+        /// On which proof.
+        proof: ExclusionProof,
+    },
+    /// Both copies are members again.
+    Full {
+        /// Which group.
+        group: GroupId,
+        /// The generation.
+        generation: Generation,
+    },
+    /// A fencing order was given.
+    Shoot,
+    /// A fence device said off, and its victim was heard afterwards.
+    FenceLied {
+        /// The victim's life.
+        incarnation: Incarnation,
+    },
+    /// An operator is asked.
+    Asked {
+        /// Which group.
+        group: GroupId,
+        /// What is missing.
+        question: Question,
+    },
+    /// A question no longer stands.
+    Unasked {
+        /// Which group.
+        group: GroupId,
+    },
+    /// A resource was found in another state than running.
+    Resource {
+        /// Which group.
+        group: GroupId,
+        /// Its place.
+        resource: u8,
+        /// What was found.
+        health: Health,
+    },
+    /// An operation overran its budget.
+    OpOverrun {
+        /// Which group.
+        group: GroupId,
+    },
+    /// A command was refused.
+    Refused {
+        /// Why.
+        why: Refusal,
+    },
+    /// The control thread itself was late by so many milliseconds.
+    Late {
+        /// The gap.
+        gap_ms: u32,
+    },
+}
+
+/// One link as seen from here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LinkState {
+    /// Nothing heard in this life.
+    Silent,
+    /// Heard, but the peer does not hear us.
+    HalfOpen,
+    /// Heard both ways.
+    Up,
+    /// Late.
+    Suspect,
+    /// Beyond its deadline.
+    Dead,
+}
+
+/// The peer as seen from here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PeerState {
+    /// Never heard in this life.
+    Unknown,
+    /// Heard both ways on some link.
+    Alive,
+    /// Late on every link.
+    Suspect,
+    /// Beyond the latest deadline, and no other evidence.
+    Dead,
+    /// Beyond the latest deadline, but other evidence shows it alive.
+    Unreachable,
+    /// Its incarnation is proven to have ended.
+    Gone,
+}
+
+/// The role of a group on this node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RoleName {
+    /// Booted and undecided.
+    Waiting,
+    /// Standing by.
+    Standby,
+    /// Has a proof, waits for its grant to become durable.
+    Claiming,
+    /// Granted, starting its resources.
+    Starting,
+    /// Serving.
+    Active,
+    /// Owner whose permission ran out and is being confirmed.
+    Suspended,
+    /// Owner that gives the group up.
+    Stopping,
+    /// Waits for an operator.
+    Blocked,
+}
+
+/// What an operator is asked, with what is missing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Question {
+    /// The peer is absent since boot, and this copy may be old. Power the peer on, or force this copy.
+    PeerAbsent,
+    /// The owner is dead and nothing proves that it stopped. Power it off, then confirm.
+    NoStopProof,
+    /// The owner is dead and this copy is not current. Bring the peer back, or force this copy.
+    NotCurrent,
+    /// The owner cannot acknowledge: the standby is silent and nothing proves its end.
+    NoExclusionProof,
+    /// Both copies went on alone. Choose one; the other's tail goes to quarantine.
+    Diverged,
+    /// The service failed to start on both nodes.
+    FailedEverywhere,
+    /// The stores were not initialised together. Initialise both.
+    NotInitialised,
+    /// The two nodes' timings do not fit each other.
+    TimingMismatch,
+    /// The permission could not be confirmed.
+    Unconfirmed,
+}
+
+/// Why a command was refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This node does not own the group.
+    NotOwner,
+    /// The peer is not alive, current, willing or free of failures.
+    TargetNotViable,
+    /// The target did not get ready in time.
+    TargetNotReady,
+    /// No question of that kind stands, or it named another incarnation.
+    NotAsked,
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PeerAbsent => "the peer is absent since this node's start, and only the peer knows whether this copy is current; power the peer on, or force this copy (what only the peer holds is lost)",
+            Self::NoStopProof => "the owner is silent and nothing proves that it stopped; power it off, then confirm (if it still runs, both serve)",
+            Self::NotCurrent => "the owner stopped, and this copy may lack acknowledged data; bring the peer back, or force this copy (what only the peer holds is lost)",
+            Self::NoExclusionProof => "the standby is silent and nothing proves that it can never be promoted; power it off, then confirm (acknowledged mail stops until then)",
+            Self::Diverged => "both copies went on alone; choose one, the other's tail goes to quarantine",
+            Self::FailedEverywhere => "the service failed to start on both nodes; mend it, then clear the failures",
+            Self::NotInitialised => "the two stores were not initialised together; initialise both with one common id",
+            Self::TimingMismatch => "the two nodes' timings do not fit each other; takeover is disabled until they do",
+            Self::Unconfirmed => "the permission ran out and nobody can confirm it; bring the peer back, or confirm that it is off",
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! Everything that goes into an engine.
+
+use super::beat::{Beat, Predecessor, ReleasedNotice};
+use crate::{
+    BootId, Epoch, FenceScope, Generation, GroupId, Incarnation, LinkId, Lsn, NodeId, NodeRecord, OpId,
+    WriteId,
+};
+
+/// Who an engine is at its start.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Which node of the pair.
+    pub me: NodeId,
+    /// This life; random.
+    pub incarnation: Incarnation,
+    /// The kernel's boot.
+    pub boot: BootId,
+    /// The durable record as read.
+    pub record: NodeRecord,
+    /// Whether something of an earlier life may be left.
+    pub predecessor: Predecessor,
+    /// Whether a guardian stands behind this process.
+    pub guarded: bool,
+    /// How many outside targets are reachable, as first measured.
+    pub outside: u8,
+}
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Input {
+    /// The instant of [`Engine::next_deadline`](super::Engine::next_deadline) came. Feed what the sockets hold first.
+    Tick,
+    /// An authenticated, fresh beat arrived.
+    Beat {
+        /// On which link.
+        link: LinkId,
+        /// What it says.
+        beat: Beat,
+    },
+    /// The peer's guardian spoke for its ended child.
+    Released(ReleasedNotice),
+    /// A write of the record completed.
+    Persisted {
+        /// Which.
+        write: WriteId,
+        /// Whether it is durable.
+        ok: bool,
+    },
+    /// An operation completed.
+    OpDone {
+        /// Which.
+        op: OpId,
+        /// How.
+        result: OpResult,
+    },
+    /// A fence device answered.
+    Fence {
+        /// Which order.
+        op: OpId,
+        /// What it said.
+        answer: FenceAnswer,
+    },
+    /// The data of a mirrored group changed its state.
+    Data {
+        /// The group.
+        group: GroupId,
+        /// The new state.
+        report: DataReport,
+    },
+    /// The outside was measured.
+    Outside {
+        /// How many targets answered.
+        reachable: u8,
+    },
+    /// Whether the application runtime makes progress.
+    Application {
+        /// False from the stall limit until the next sign of progress.
+        alive: bool,
+    },
+    /// The guardian is gone.
+    GuardianLost,
+    /// An operator asked.
+    Command(Command),
+}
+
+/// What an operator can ask.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Command {
+    /// Move a group to the other node.
+    Switchover(GroupId),
+    /// Leave in good order: hand everything over, then say goodbye.
+    Shutdown,
+    /// "The peer is off": the answer to a question about a missing stop proof.
+    ConfirmPeerOff {
+        /// The group of the question.
+        group: GroupId,
+        /// The peer incarnation the question named.
+        incarnation: Option<Incarnation>,
+    },
+    /// "Use this copy": the answer to a question about data. What only the other copy holds is lost.
+    ForceCurrent {
+        /// The group of the question.
+        group: GroupId,
+    },
+    /// The fence device told the truth after all, or was repaired.
+    TrustFence,
+    /// Forget failed starts and stops of a group.
+    ClearFailures(GroupId),
+}
+
+/// How an operation of a resource or of the data ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum OpResult {
+    /// Done. A demotion reports the last transaction that both nodes acknowledged.
+    Done {
+        /// For a demotion of data.
+        final_lsn: Option<Lsn>,
+    },
+    /// A monitor's finding.
+    Health(Health),
+    /// It failed and says so.
+    Failed,
+}
+
+/// What a monitor found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Health {
+    /// As it should be.
+    Running,
+    /// Serving, but not well.
+    Degraded,
+    /// Stopped in good order.
+    Stopped,
+    /// Broken.
+    Failed,
+    /// Nobody can tell. Not a failure.
+    Unknown,
+}
+
+/// What a fence device said.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FenceAnswer {
+    /// Verified off.
+    Off {
+        /// What that ended.
+        scope: FenceScope,
+    },
+    /// Verified on (an answer to a question, or a shot that had no effect).
+    On,
+    /// No verified answer.
+    Failed,
+}
+
+/// The state of a mirrored group's data on this node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct DataReport {
+    /// The last transaction durable in this copy.
+    pub durable: Lsn,
+    /// Whether the stream to the other copy is up, both ways.
+    pub connected: bool,
+    /// Owner only: acknowledgements have stopped for longer than the mirror's limit.
+    pub stalled: bool,
+    /// Owner only: the other copy is equal at the equal transaction, and its stream is live. The epoch is the
+    /// grant under which that was found, and the incarnation is the copy's keeper's.
+    pub caught_up: Option<CaughtUp>,
+}
+
+/// The other copy caught up: it may be admitted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CaughtUp {
+    /// The owner's grant.
+    pub epoch: Epoch,
+    /// The life of the peer that keeps the copy.
+    pub incarnation: Incarnation,
+}
+
+/// Who must hold a transaction before it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AckRule {
+    /// Both copies, in this generation.
+    Both(Generation),
+    /// This copy alone, in this generation: an exclusion proof is durable.
+    Alone(Generation),
+}

@@ -1,0 +1,34 @@
+//! Switches that break one safety rule each. They exist only in builds with the `sabotage` feature, for the
+//! tests that prove the simulator catches each of them.
+
+/// Which rule is broken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Sabotage {
+    /// Rule 1: takes over without a stop proof.
+    TakeoverWithoutProof,
+    /// Rule 2: acknowledges alone without an exclusion proof.
+    AloneWithoutProof,
+    /// Rule 2: shoots a peer that is alive both ways.
+    ShootTheLiving,
+    /// Rule 3: takes over with a copy that consented to its exclusion.
+    StaleStandbyTakesOver,
+    /// Rule 4: uses an epoch twice.
+    ReuseEpoch,
+    /// Rule 5: renews an expired permission without confirmation.
+    RenewWithoutConfirmation,
+    /// Rule 6: takes over although the joint timing does not hold.
+    IgnoreJointTiming,
+    /// Rule 7: believes its own record at boot.
+    CurrentAtBoot,
+    /// Rule 8: reports a stop that overran its budget as done.
+    StopOverrunIsDone,
+    /// Rule 9: counts its own gap against the peer.
+    BlameThePeer,
+    /// Rule 10: counts a beat that does not echo as life both ways.
+    HalfOpenIsUp,
+    /// Rule 11: shoots outside its own slot.
+    ShootAtOnce,
+    /// Rule 12: stops towards a target that is not viable.
+    MoveAnywhere,
+}

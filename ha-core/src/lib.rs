@@ -1,0 +1,37 @@
+//! The building blocks of a hot-standby pair: vocabulary, traits, the pure decision engine, its runtime,
+//! the guardian process and the simulator.
+//!
+//! Decisions are pure ([`engine::Engine`] has no I/O, clock, randomness or async); effects are at the edge
+//! (the `runtime` module turns actions into calls on trait objects and their results into inputs).
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`vocabulary`] | identities, instants, epochs, proofs, records, the role token |
+//! | [`api`] | the seams users implement: resource, data, fence device, link, state store, clock |
+//! | [`config`] | the checked configuration, by builder or by serde |
+//! | [`timing`] | the proof that the survivor acts after the victim, with its numbers |
+//! | [`engine`] | the state machine: inputs in, actions out |
+//! | [`wire`] | the authenticated frame format of beats |
+//! | `store` | the node's durable record, through a recordable I/O layer |
+//! | `runtime` | the tokio shell around the engine |
+//! | `guardian` | the parent process that finishes a dead or frozen node |
+//! | `sim` | whole clusters in virtual time, with faults, from one seed |
+
+pub mod api;
+pub mod config;
+pub mod engine;
+pub mod timing;
+pub mod vocabulary;
+pub mod wire;
+
+pub mod store;
+
+#[cfg(feature = "runtime")]
+pub mod guardian;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+#[cfg(feature = "sim")]
+pub mod sim;
+
+pub use api::Undo;
+pub use vocabulary::*;

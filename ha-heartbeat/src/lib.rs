@@ -1,0 +1,1 @@
+//! Heartbeat transports: UDP and serial lines.

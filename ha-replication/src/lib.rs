@@ -1,0 +1,1 @@
+//! A transactional mirror of a mail store on two nodes.

@@ -1,0 +1,1 @@
+//! Shared-disk mode: leases, poison pill and reservations on a shared disk.

@@ -1,0 +1,1 @@
+//! Virtual addresses that follow the active node.
