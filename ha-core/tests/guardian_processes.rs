@@ -3,11 +3,13 @@
 //! The test binary is also the guarded program, so it has a `main` of its own: a guardian must be entered
 //! before there is a second thread, and the usual harness has started some by then.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod guardian_node;
 
 use guardian_node::{FEED_LIMIT, RESTARTS};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};

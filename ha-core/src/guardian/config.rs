@@ -11,9 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Turns a testament and a notice into an authenticated frame. The testament is updated, so that no sequence
-/// number is used twice. `None` if the testament is not usable.
-pub(super) type Encoder = Box<dyn Fn(&mut Vec<u8>, &ReleasedNotice) -> Option<Vec<u8>>>;
+pub(super) type Encoder = Box<dyn Fn(&mut Vec<u8>, &ReleasedNotice) -> Vec<Vec<u8>>>;
 pub(super) type Reporter = Box<dyn Fn(&GuardianReport)>;
 
 /// What a guardian needs to know.
@@ -105,11 +103,12 @@ impl GuardianConfig {
         self
     }
 
-    /// How a testament and a notice become a frame.
+    /// How a testament and a notice become authenticated frames. The testament is updated in place, so that no
+    /// sequence number is used twice. No frames if the testament cannot be used.
     #[must_use]
     pub fn encoder(
         mut self,
-        encode: impl Fn(&mut Vec<u8>, &ReleasedNotice) -> Option<Vec<u8>> + 'static,
+        encode: impl Fn(&mut Vec<u8>, &ReleasedNotice) -> Vec<Vec<u8>> + 'static,
     ) -> Self {
         self.encoder = Some(Box::new(encode));
         self

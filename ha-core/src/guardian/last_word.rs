@@ -62,10 +62,9 @@ impl LastWord {
             if !voices.has(link) {
                 continue;
             }
-            if let Some(frame) = encode(testament, notice) {
-                voices.say(link, frame);
-                links += 1;
-            }
+            let frames = encode(testament, notice);
+            links += usize::from(!frames.is_empty());
+            frames.into_iter().for_each(|frame| voices.say(link, frame));
         }
         (links > 0).then_some((notice, links))
     }
@@ -128,7 +127,7 @@ mod tests {
     fn it_is_repeated_at_the_named_times() {
         let mut word = word();
         word.decide(true, &[]);
-        let encode: Encoder = Box::new(|_, _| None);
+        let encode: Encoder = Box::new(|_, _| Vec::new());
         let mut voices = Voices::new(Vec::new());
         let mut times = Vec::new();
         let mut now = Instant::ZERO;

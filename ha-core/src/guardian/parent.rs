@@ -189,7 +189,6 @@ impl Guardian {
         Ok(life)
     }
 
-    #[expect(clippy::zombie_processes, reason = "reaped with every other child, by pid")]
     fn spawn(&self, childs: &OwnedFd, incarnation: Incarnation) -> io::Result<u32> {
         let (mut command, _exe) = exe::command()?;
         command.env(child::MARKER, child::marker(childs.as_raw_fd()));

@@ -218,7 +218,7 @@ mod tests {
             incarnation: Incarnation(1),
             id,
             undo: Undo { kind: "address".into(), version: 1, bytes: vec![id as u8; 10] },
-            group: (id % 2 == 0).then_some(GroupId(0)),
+            group: id.is_multiple_of(2).then_some(GroupId(0)),
         }
     }
 

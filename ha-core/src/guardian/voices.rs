@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 /// Frames that wait for a slow link; more are dropped, because they are repeated anyway.
-const WAITING_FRAMES: usize = 4;
+const WAITING_FRAMES: usize = 128;
 
 enum Voice {
     /// Opened, and no thread yet: a guardian has one thread until somebody died.

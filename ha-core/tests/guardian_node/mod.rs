@@ -61,12 +61,13 @@ fn config(dir: &Path, port: u16, behaviour: &str) -> GuardianConfig {
         .links([Arc::new(Udp(port)) as Arc<dyn LinkFactory>])
         .encoder(|testament, notice| {
             // The testament counts the frames, as a real one counts its sequence numbers.
-            let count = testament.pop()? + 1;
+            let count = testament.pop().unwrap() + 1;
             testament.push(count);
             let session = String::from_utf8_lossy(&testament[..testament.len() - 1]);
             let groups: Vec<_> = notice.groups.iter().map(|(g, e)| format!("{g}@{e}")).collect();
             let life = notice.incarnation.0;
-            Some(format!("{session} {count} {life:032x} [{}] {}", groups.join(","), notice.complete).into())
+            let frame = format!("{session} {count} {life:032x} [{}] {}", groups.join(","), notice.complete);
+            vec![frame.into()]
         })
         .reporter(move |report| append(reports.clone(), &report.to_string()));
     if behaviour == "forgetful" {
