@@ -198,3 +198,67 @@ impl Life {
         GuardianReport::Ended { pid: self.pid, cause }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use rustix::process::{WaitOptions, waitpid};
+    use std::process::{Child, Command};
+
+    /// A child that is stopped, so that every signal sent to it can be seen pending.
+    fn stopped() -> (Child, Life) {
+        let child = Command::new("sleep").arg("300").spawn().unwrap();
+        let it = pid(child.id());
+        kill_process(it.unwrap(), Signal::STOP).unwrap();
+        assert!(waitpid(it, WaitOptions::UNTRACED).unwrap().unwrap().1.stopped());
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (socket, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let life = Life::new(child.id(), Incarnation(1), socket, Duration::from_secs(1));
+        (child, life)
+    }
+
+    fn pending(child: &Child) -> Vec<i32> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        (1..=31).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_terminals_signal_is_not_sent_a_second_time() {
+        let (child, mut life) = stopped();
+        life.signal(Received { signal: libc::SIGINT, from_kernel: true });
+        assert!(pending(&child).is_empty());
+        assert!(life.is_leaving());
+        life.signal(Received { signal: libc::SIGUSR1, from_kernel: false });
+        assert_eq!(pending(&child), [libc::SIGUSR1]);
+        end(child);
+    }
+
+    #[test]
+    fn the_echo_of_a_stop_is_not_passed_on() {
+        let (child, mut life) = stopped();
+        life.signal(Received { signal: libc::SIGTERM, from_kernel: false });
+        life.signal(Received { signal: libc::SIGINT, from_kernel: false });
+        assert_eq!(pending(&child), [libc::SIGTERM]);
+        end(child);
+    }
+
+    #[test]
+    fn a_child_that_says_goodbye_may_be_silent_for_a_while_but_not_for_ever() {
+        let (child, mut life) = stopped();
+        life.take(&Request::Feed(vec![(GroupId(0), Epoch(1))]));
+        assert_eq!(life.verdict(boot_now() + Duration::from_secs(2)), Some(Cause::Lapsed));
+        life.take(&Request::Goodbye);
+        assert_eq!(life.verdict(boot_now() + Duration::from_secs(2)), None);
+        assert_eq!(life.verdict(boot_now() + FAREWELL_LIMIT), Some(Cause::Lingered));
+        assert!(life.said_goodbye() && life.groups == [(GroupId(0), Epoch(1))]);
+        end(child);
+    }
+}

@@ -25,9 +25,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// The exit code of a guardian that ends because an undo handler hangs (`EX_TEMPFAIL`).
 const UNDO_HANGS: i32 = 75;
+/// A killed predecessor lets go of its lock a moment after its child has seen its end.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 struct Guardian {
     config: GuardianConfig,
@@ -382,13 +385,19 @@ fn lock(dir: &Path) -> Result<File, GuardianError> {
     let in_dir = |source| GuardianError::RuntimeDir { path: path.clone(), source };
     let mut file =
         OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path).map_err(in_dir)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let pid = fs::read_to_string(&path).unwrap_or_default();
-            return Err(GuardianError::Locked { path, pid: pid.trim().into() });
+    let deadline = boot_now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if boot_now() < deadline => {
+                let _ = poll(&mut [], Some(&timespec(LOCK_PATIENCE / 50)));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&path).unwrap_or_default();
+                return Err(GuardianError::Locked { path, pid: pid.trim().into() });
+            }
+            Err(TryLockError::Error(source)) => return Err(in_dir(source)),
         }
-        Err(TryLockError::Error(source)) => return Err(in_dir(source)),
     }
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(in_dir)?;
     Ok(file)
