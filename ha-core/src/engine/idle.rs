@@ -2,7 +2,7 @@
 
 use super::boot_table::{Candidate, Verdict, judge};
 use super::machine::Engine;
-use super::state::{Asking, EndedHow, Release, Role, Wanted};
+use super::state::{Asking, EndedHow, Release, Role};
 use super::{ClaimState, EventKind, PeerState, Question, TimeoutEdge};
 use crate::{Epoch, FenceScope, GroupId, Incarnation, Nonce, SetRecord, StopProof};
 
