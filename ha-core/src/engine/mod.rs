@@ -14,6 +14,7 @@
 mod action;
 mod beat;
 mod boot_table;
+mod canonical;
 mod claim;
 mod event;
 mod fencing;
@@ -37,7 +38,11 @@ pub use action::*;
 pub use beat::*;
 pub use event::*;
 pub use input::*;
+pub use canonical::Canonical;
 pub use machine::Engine;
 #[cfg(feature = "sabotage")]
 pub use sabotage::*;
 pub use status::*;
+
+#[cfg(test)]
+mod pair_tests;
