@@ -18,13 +18,10 @@ impl Engine {
     }
 
     fn advance_idle(&mut self, g: GroupId) {
-        if self.follows_owner(g) {
-            return;
-        }
-        if self.st.leaving.is_some() {
-            return;
-        }
         self.prepare_intent(g);
+        if self.follows_owner(g) || self.st.leaving.is_some() {
+            return;
+        }
         if let Some(proof) = self.usable_proof(g) {
             self.claim_group(g, proof);
             return;
