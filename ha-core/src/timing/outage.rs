@@ -57,6 +57,9 @@ impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total =
             self.total.map_or_else(|| "until it returns or you answer".into(), |t| format!("≤ {}", in_ms(t)));
+        if self.addends.is_empty() {
+            return write!(f, "{:<20} {total}", self.fault);
+        }
         write!(f, "{:<20} {total:<12}", self.fault)?;
         for (place, addend) in self.addends.iter().enumerate() {
             let sign = if place == 0 { " =" } else { " +" };
@@ -105,7 +108,8 @@ fn outage(t: &Terms<'_>, fault: FaultKind) -> Outage {
             starts,
         ),
         FaultKind::FreezeShort => Outage::freeze_short(t.dead),
-        FaultKind::HeartbeatCut => Outage::of(fault, Vec::new(), Duration::ZERO),
+        FaultKind::HeartbeatCut if t.has_other_evidence() => Outage::of(fault, Vec::new(), Duration::ZERO),
+        FaultKind::HeartbeatCut => by_fence(t, fault, t.slot_wait(), takes_over),
         FaultKind::ReplicationCut => asking(t, fault, t.fastest_word),
         FaultKind::NetworkCut => asking(t, fault, t.slowest_word),
         FaultKind::NetworkCutActive => Outage::of(

@@ -50,6 +50,11 @@ impl<'a> Terms<'a> {
         self.config.groups.iter().any(|group| group.mirrored)
     }
 
+    /// Whether something besides beats shows the peer alive: a mirror's stream, or beats inside another one.
+    pub(super) fn has_other_evidence(&self) -> bool {
+        self.is_mirrored() || self.config.links.iter().any(|link| link.evidence_only)
+    }
+
     pub(super) fn scope(&self) -> Option<FenceScope> {
         self.config.fence.as_ref().map(|fence| fence.scope)
     }

@@ -178,6 +178,9 @@ fn a_group_without_a_mirror_needs_no_slots() {
     let proof = prove(&config).unwrap();
     assert!(proof.inequality("slots").is_none());
     assert_eq!(proof.outage(FaultKind::Isolation).total, Some(ms(250 + 100 + 200)));
+    assert_eq!(proof.outage(FaultKind::HeartbeatCut).total, Some(ms(250 + 100 + 200)));
+    let streamed = config.clone().link(LinkConfig::evidence("stream", ms(20), ms(200)));
+    assert_eq!(prove(&streamed).unwrap().outage(FaultKind::HeartbeatCut).total, Some(Duration::ZERO));
     assert!(matches!(proof.notices[..], [Notice::FencedInsteadOfReleased { .. }]));
 }
 
