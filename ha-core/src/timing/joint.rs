@@ -89,3 +89,10 @@ pub fn joint(mine: &SafetyValues, theirs: &SafetyValues) -> Result<(), Mismatch>
     }
     Ok(())
 }
+
+/// [`joint`] for values `(dead, slot, feed)` in milliseconds as they stand in a beat.
+#[must_use]
+pub fn fits(mine: (u16, u16, u16), theirs: (u16, u16, u16)) -> bool {
+    let values = |(dead_ms, slot_ms, feed_ms)| SafetyValues { dead_ms, slot_ms, feed_ms };
+    joint(&values(mine), &values(theirs)).is_ok()
+}

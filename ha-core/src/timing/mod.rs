@@ -38,10 +38,11 @@ mod violation;
 
 pub use fault::{FaultKind, UnknownFault};
 pub use inequality::{Addend, Basis, Inequality};
-pub use joint::{Mismatch, SafetyValues, joint};
+pub use joint::{Mismatch, SafetyValues, fits, joint};
 pub use notice::Notice;
 pub use outage::Outage;
 pub use proof::{Proof, prove};
+pub use terms::address_expiry;
 pub use violation::{Violation, Violations};
 
 #[cfg(test)]

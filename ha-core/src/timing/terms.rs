@@ -99,7 +99,7 @@ impl<'a> Terms<'a> {
     /// How long a survivor waits for that: the kernel counts lifetimes in whole seconds.
     pub(super) fn address_wait(&self) -> Duration {
         let lifetime = self.address_lifetime();
-        if lifetime.is_zero() { lifetime } else { ceil_s(lifetime).saturating_add(allowance::ADDRESS_EXPIRY) }
+        if lifetime.is_zero() { lifetime } else { address_expiry(lifetime) }
     }
 
     /// The longest orderly stop of a group: every resource and the data at their budgets.
@@ -119,6 +119,12 @@ impl<'a> Terms<'a> {
         });
         budgets.max().unwrap_or_default()
     }
+}
+
+/// When an address of the given lifetime is surely gone: the kernel counts whole seconds, and takes its time.
+#[must_use]
+pub fn address_expiry(lifetime: Duration) -> Duration {
+    ceil_s(lifetime).saturating_add(allowance::ADDRESS_EXPIRY)
 }
 
 /// A frame's way on `link`.
