@@ -104,6 +104,12 @@ pub enum Command {
         /// The group of the question.
         group: GroupId,
     },
+    /// "Give this copy's own tail up": the answer to a divergence, put to the losing node. The tail goes to
+    /// quarantine, nothing is deleted.
+    Surrender {
+        /// The group of the question.
+        group: GroupId,
+    },
     /// The fence device told the truth after all, or was repaired.
     TrustFence,
     /// Forget failed starts and stops of a group.
@@ -166,6 +172,12 @@ pub struct DataReport {
     /// Owner only: the other copy is equal at the equal transaction, and its stream is live. The epoch is the
     /// grant under which that was found, and the incarnation is the copy's keeper's.
     pub caught_up: Option<CaughtUp>,
+    /// Owner only: the rule that the mirror applies at this report. Admission waits for a report that shows
+    /// `Both` of the new generation in force and the copy still caught up: from then on nothing can be
+    /// acknowledged that the copy lacks.
+    pub rule: Option<AckRule>,
+    /// Both copies hold transactions that were acknowledged alone: neither may be cut without an operator.
+    pub diverged: bool,
 }
 
 /// The other copy caught up: it may be admitted.
