@@ -9,6 +9,7 @@ use super::old_life::{LIVES, unmarked};
 use super::process::{boot_now, pid, timespec};
 use super::relay::NOTIFY_SOCKET;
 use crate::engine::Predecessor;
+use crate::wire::Testament;
 use crate::{Epoch, GroupId, Incarnation, Undo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -25,11 +26,15 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 /// How long a guardian has for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long a guardian has to kill a child that asked for it, before the child does it itself.
 const KILL_LIMIT: Duration = Duration::from_millis(100);
+
+/// Testaments as messages, by link. They hold keys.
+type Owed = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
 /// A stored undo step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,8 +60,8 @@ struct Shared {
     notify_socket: Option<Vec<u8>>,
     next_undo: AtomicU64,
     listener: Mutex<Listener>,
-    /// Testaments as messages, by link, that did not reach the guardian yet; `owes` is false while empty.
-    owed: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What did not reach the guardian yet; `owes` is false while empty.
+    owed: Mutex<Owed>,
     owes: AtomicBool,
     lost: watch::Sender<bool>,
 }
@@ -122,10 +127,10 @@ impl GuardianClient {
     ///
     /// # Errors
     /// [`ClientError::TooLong`], or [`ClientError::Lost`] if the guardian is gone.
-    pub fn set_testament(&self, link: &str, bytes: Vec<u8>) -> Result<(), ClientError> {
+    pub fn set_testament(&self, link: &str, testament: &Testament) -> Result<(), ClientError> {
         within("a link's name", link.len(), MAX_NAME_BYTES)?;
-        within("a testament", bytes.len(), MAX_BODY_BYTES)?;
-        let message = Request::Testament { link: link.into(), bytes }.encode();
+        let bytes = testament.to_bytes();
+        let message = Request::Testament { link: link.into(), bytes }.encode().into();
         self.shared.owed().insert(link.into(), message);
         self.shared.owes.store(true, Ordering::Release);
         match self.pay() {
@@ -293,7 +298,7 @@ impl Shared {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn owed(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
+    fn owed(&self) -> MutexGuard<'_, Owed> {
         self.owed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -353,6 +358,8 @@ impl fmt::Debug for GuardianClient {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ReleasedNotice;
+    use crate::wire::{RESERVED_SEQ, VERSION};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     /// A client and the guardian's end.
@@ -366,6 +373,12 @@ mod tests {
         };
         send(&own, &welcome.encode(), SendFlags::NOSIGNAL).unwrap();
         (GuardianClient::welcomed(childs).unwrap().unwrap(), own)
+    }
+
+    /// Version, link, sender, life, first reserved number, key.
+    fn testament() -> Testament {
+        let (life, seq) = (9u128.to_be_bytes(), RESERVED_SEQ.to_be_bytes());
+        Testament::from_bytes(&[&[VERSION, 0, 0][..], &life, &seq, &[7; 32]].concat()).unwrap()
     }
 
     fn heard(guardian: &OwnedFd) -> Vec<Request> {
@@ -382,11 +395,14 @@ mod tests {
         let (client, guardian) = client();
         while client.feed(&[]).is_ok() {}
         assert!(matches!(client.feed(&[]), Err(ClientError::Busy)));
-        client.set_testament("a", vec![1]).unwrap();
-        client.set_testament("a", vec![2]).unwrap();
+        let mut testament = testament();
+        client.set_testament("a", &testament).unwrap();
+        let notice = ReleasedNotice { incarnation: Incarnation(9), groups: vec![], complete: true };
+        testament.released(&notice).unwrap();
+        client.set_testament("a", &testament).unwrap();
         assert!(heard(&guardian).iter().all(|request| matches!(request, Request::Feed(_))));
         client.feed(&[(GroupId(1), Epoch(2))]).unwrap();
-        let testament = Request::Testament { link: "a".into(), bytes: vec![2] };
+        let testament = Request::Testament { link: "a".into(), bytes: testament.to_bytes() };
         assert!(heard(&guardian) == [testament, Request::Feed(vec![(GroupId(1), Epoch(2))])]);
     }
 
@@ -412,7 +428,10 @@ mod tests {
         let (client, guardian) = client();
         let undo = Undo { kind: "x".into(), version: 1, bytes: vec![0; MAX_BODY_BYTES + 1] };
         assert!(matches!(client.remember(undo, None), Err(ClientError::TooLong { .. })));
-        assert!(matches!(client.set_testament(&"x".repeat(200), vec![]), Err(ClientError::TooLong { .. })));
+        assert!(matches!(
+            client.set_testament(&"x".repeat(200), &testament()),
+            Err(ClientError::TooLong { .. })
+        ));
         assert!(heard(&guardian).is_empty());
     }
 }
