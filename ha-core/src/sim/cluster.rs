@@ -50,6 +50,7 @@ pub(super) enum Event {
     Operator,
     Confirm { node: usize, group: GroupId, incarnation: Option<Incarnation> },
     Trust { node: usize },
+    Force { node: usize, group: GroupId },
     Heal,
     Poll { task: u64 },
 }
@@ -204,8 +205,7 @@ impl Cluster {
     /// What the engine of `node` (0 or 1) says of itself; `None` if none runs.
     #[must_use]
     pub fn status(&self, node: usize) -> Option<Status> {
-        let n = self.nodes.get(node)?;
-        n.process.as_ref().map(|p| p.engine.status(n.clock.local(self.now)))
+        self.nodes.get(node)?.process.as_ref().map(|p| p.engine.status())
     }
 
     /// What happened so far.
@@ -284,6 +284,7 @@ impl Cluster {
             Event::Operator => self.operator(),
             Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
             Event::Trust { node } => self.trust_fence(node),
+            Event::Force { node, group } => self.command(node, crate::engine::Command::ForceCurrent { group }),
             Event::Heal => self.heal(),
             Event::Poll { task } => self.poll_agent(task),
         }

@@ -63,14 +63,18 @@ pub fn run(seed: u64, options: &Options) -> Report {
 /// Runs one scenario to its end or to the first broken invariant.
 #[must_use]
 pub fn run_scenario(scenario: Scenario, options: &Options) -> Report {
-    let length = scenario.length;
     let mut cluster = Cluster::new(scenario, options.clone());
-    cluster.run_for(length);
-    cluster.finish();
+    cluster.run_to_end();
     cluster.into_report()
 }
 
 impl Cluster {
+    /// Runs the scenario to its end, and makes the last checks.
+    pub fn run_to_end(&mut self) {
+        self.run_for(self.scenario.length.saturating_sub(self.elapsed()));
+        self.finish();
+    }
+
     /// The result so far.
     #[must_use]
     pub fn into_report(self) -> Report {

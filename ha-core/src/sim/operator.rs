@@ -62,9 +62,9 @@ impl Cluster {
         self.say(Some(node), format!("the operator answers {question:?} of group {group}"));
         match question {
             Question::NoStopProof | Question::NoExclusionProof | Question::Unconfirmed => {
-                let away = self.rng.range(1500, 5000) * MS;
+                let away = self.rng.range(4000, 8000) * MS;
                 self.power_off(1 - node, away);
-                self.after(200 * MS, Event::Confirm { node, group, incarnation: peer });
+                self.after(2500 * MS, Event::Confirm { node, group, incarnation: peer });
             }
             Question::PeerAbsent => self.bring_back(1 - node),
             Question::NotCurrent => {
@@ -95,16 +95,11 @@ impl Cluster {
         }
     }
 
-    /// "Use this copy": what only the other holds is lost, and the operator was told so.
+    /// "Use this copy": the other one is powered off meanwhile, as the question says.
     fn force(&mut self, node: usize, group: GroupId) {
-        let at = usize::from(group.0);
-        if let Some(mirror) = self.mirrors[at].as_mut() {
-            let log = &mirror.copies[node].log;
-            for a in &mut mirror.acknowledged {
-                a.forgiven |= log.get(a.index).map(|r| r.message) != Some(a.message);
-            }
-        }
-        self.command(node, Command::ForceCurrent { group });
+        let away = self.rng.range(5000, 8000) * MS;
+        self.power_off(1 - node, away);
+        self.after(3 * SECOND, Event::Force { node, group });
     }
 
     /// Gives a command to the engine of `node` (0 or 1), if one runs.

@@ -38,6 +38,7 @@ impl Probes {
             EventKind::Asked { question, .. } => self.hit("question", format!("{question:?}")),
             EventKind::Refused { why } => self.hit("refusal", format!("{why:?}")),
             EventKind::Resource { health, .. } => self.hit("health", format!("{health:?}")),
+            EventKind::Timeout { edge } => self.hit("timeout", format!("{edge:?}")),
             EventKind::Full { .. } => self.hit("event", "Full"),
             EventKind::Shoot => self.hit("event", "Shoot"),
             EventKind::FenceLied { .. } => self.hit("event", "FenceLied"),

@@ -61,6 +61,15 @@ impl Cluster {
         self.report_later(node, at);
     }
 
+    /// "Use this copy": what only the other holds is lost, and the operator was told so.
+    pub(super) fn force_data(&mut self, node: usize, group: GroupId) {
+        let Some(mirror) = self.mirrors[usize::from(group.0)].as_mut() else { return };
+        let log = &mirror.copies[node].log;
+        for a in &mut mirror.acknowledged {
+            a.forgiven |= log.get(a.index).map(|r| r.message) != Some(a.message);
+        }
+    }
+
     /// I3: whoever serves has everything that was acknowledged.
     pub(super) fn check_data(&mut self, node: usize, group: usize) {
         let Some(mirror) = self.mirrors[group].as_ref() else { return };
@@ -354,6 +363,7 @@ impl Cluster {
             connected: session.is_some() || (primary.is_none() && idle),
             stalled,
             caught_up,
+            rule: primary.map(|p| p.rule),
         })
     }
 
