@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Event, MS, nanos};
 use super::fault::DeviceFault;
-use super::invariant::{Broken, Invariant, not_heard};
+use super::invariant::{not_heard, shooting_disabled};
 use crate::engine::{FenceAnswer, Input};
 use crate::{FenceScope, OpId};
 
@@ -36,6 +36,8 @@ impl Cluster {
         let heard = self.nodes[by].process.as_ref().and_then(|p| p.echoed.iter().max().copied());
         let ago = heard.filter(|at| healthy && *at > 0).map(|at| now - at);
         self.check(not_heard(by, ago, window));
+        let knows = self.nodes[by].process.as_ref().is_some_and(|p| p.knows_timing);
+        self.check(shooting_disabled(self.scenario.mismatched && knows, by));
     }
 
     fn quirk(&self, target: usize) -> Option<DeviceFault> {
@@ -103,10 +105,5 @@ impl Cluster {
 
     pub(super) fn fence_answers(&mut self, by: usize, life: u32, op: OpId, answer: FenceAnswer) {
         self.feed(by, life, Input::Fence { op, answer });
-    }
-
-    /// What an engine said that breaks its caller's contract or a bound.
-    pub(super) fn complain(&mut self, detail: String) {
-        self.check(Err(Broken { invariant: Invariant::I7, detail }));
     }
 }

@@ -1,7 +1,7 @@
 //! An engine's process: what reaches it, what it decides, and how that is carried out.
 
 use super::cluster::{Cluster, Event, MS, nanos};
-use super::invariant::{Broken, Invariant, Recording, Verdict, nothing_left, one_actor, one_address, takeover_disabled};
+use super::invariant::{Broken, Invariant, Recording, Verdict, nothing_left, one_actor, one_address};
 use super::node::{DataView, Guardian, Op, Process};
 use super::scenario::Moment;
 use super::timeline::What;
@@ -385,9 +385,6 @@ impl Cluster {
         if proof == StopProof::AssumedDead {
             self.tainted[at] = true;
         }
-        let known = self.scenario.mismatched
-            && self.nodes[node].process.as_ref().is_some_and(|p| p.knows_timing);
-        self.check(takeover_disabled(known, group, proof));
         let verdict = self.epochs[at].granted(group, node, epoch);
         self.check_unless_tainted(at, verdict);
     }

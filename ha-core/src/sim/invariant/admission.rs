@@ -1,17 +1,17 @@
-//! I9: without a joint timing that holds, nobody takes over by time.
+//! I9: without a joint timing that holds, nobody shoots.
 
 use super::{Broken, Invariant, Verdict};
-use crate::{GroupId, StopProof};
 
-/// Checks a grant on a node that knows (`known`) that the two timings do not fit each other.
+/// Checks a fencing order of `node`, which knows (`known`) that the two timings do not fit each other: slots of
+/// different lengths exclude nothing, so both could shoot.
 ///
 /// # Errors
-/// I9 if it rests on a proof that needs the joint timing.
-pub fn takeover_disabled(known: bool, group: GroupId, proof: StopProof) -> Verdict {
-    if known && matches!(proof, StopProof::Fenced { .. } | StopProof::AssumedDead) {
+/// I9 if it is given all the same.
+pub fn shooting_disabled(known: bool, node: usize) -> Verdict {
+    if known {
         return Err(Broken::new(
             Invariant::I9,
-            format!("group {group} was taken over by {proof} although the joint timing does not hold"),
+            format!("node {node} orders to fence its peer although the joint timing does not hold"),
         ));
     }
     Ok(())
@@ -20,13 +20,10 @@ pub fn takeover_disabled(known: bool, group: GroupId, proof: StopProof) -> Verdi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::FenceScope;
 
     #[test]
-    fn fires_on_a_timed_takeover_only() {
-        let fenced = StopProof::Fenced { scope: FenceScope::Incarnation };
-        assert!(takeover_disabled(false, GroupId(0), fenced).is_ok());
-        assert!(takeover_disabled(true, GroupId(0), StopProof::NeverStarted).is_ok());
-        assert_eq!(takeover_disabled(true, GroupId(0), fenced).unwrap_err().invariant, Invariant::I9);
+    fn fires_on_a_shot_with_known_mismatch_only() {
+        assert!(shooting_disabled(false, 0).is_ok());
+        assert_eq!(shooting_disabled(true, 0).unwrap_err().invariant, Invariant::I9);
     }
 }

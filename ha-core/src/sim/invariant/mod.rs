@@ -12,7 +12,7 @@ mod shots;
 
 pub use actors::one_actor;
 pub use address::one_address;
-pub use admission::takeover_disabled;
+pub use admission::shooting_disabled;
 pub use data::{Acknowledged, all_present};
 pub use decisions::{Rate, Recording};
 pub use epochs::Epochs;
@@ -41,7 +41,7 @@ pub enum Invariant {
     I7,
     /// An address answers from one machine only.
     I8,
-    /// With timings that do not fit each other nobody takes over by time.
+    /// With timings that do not fit each other nobody shoots.
     I9,
     /// After total power loss, in any order, service resumes or a question stands.
     I10,
