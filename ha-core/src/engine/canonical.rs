@@ -12,6 +12,9 @@ const HORIZON: Duration = Duration::from_secs(30);
 /// Coarseness of canonical time: below the shortest interval that any rule compares.
 const GRAIN: Duration = Duration::from_millis(1);
 
+/// A multiple of every period with which beats rotate their statements.
+const ROTATION: u32 = 12;
+
 /// A state in canonical form. Two engines of one configuration with equal forms decide alike from here on.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Canonical(State);
@@ -36,8 +39,8 @@ impl Engine {
         }
         for link in &mut st.links {
             let newest = link.seq;
-            link.seq = 0;
-            link.cursor = 0;
+            // The rotation of statements on a narrow link depends on these; the rest of the number does not matter.
+            link.seq = newest % ROTATION;
             for (seq, at) in &mut link.sent {
                 *seq = newest.wrapping_sub(*seq);
                 *at = relative(*at, now);

@@ -36,13 +36,15 @@ mod status;
 
 pub use action::*;
 pub use beat::*;
+pub use canonical::Canonical;
 pub use event::*;
 pub use input::*;
-pub use canonical::Canonical;
 pub use machine::Engine;
 #[cfg(feature = "sabotage")]
 pub use sabotage::*;
 pub use status::*;
 
+#[cfg(test)]
+mod explore_tests;
 #[cfg(test)]
 mod pair_tests;

@@ -21,6 +21,7 @@ pub(super) fn config(mirrored: bool) -> Config {
 }
 
 /// A pair whose effects all take one millisecond, and whose mirror is always caught up while the line is there.
+#[derive(Clone)]
 pub(super) struct Pair {
     pub(super) cfg: Arc<Config>,
     pub(super) now: Instant,
@@ -162,7 +163,10 @@ impl Pair {
             durable: Lsn(5),
             connected: linked,
             stalled: self.promoted[n].is_some() && !linked,
-            caught_up: self.promoted[n].filter(|_| linked).zip(other).map(|((epoch, _), incarnation)| CaughtUp { epoch, incarnation }),
+            caught_up: self.promoted[n]
+                .filter(|_| linked)
+                .zip(other)
+                .map(|((epoch, _), incarnation)| CaughtUp { epoch, incarnation }),
             rule: self.promoted[n].map(|(_, rule)| rule),
         };
         self.feed(n, Input::Data { group: GroupId(0), report });
@@ -296,7 +300,8 @@ fn in_full_isolation_the_owner_shoots_first_and_only_once() {
     pair.mirror_cut = true;
     pair.cut = [(0, 0), (0, 1), (1, 0), (1, 1)].into();
     pair.run(ms(3000));
-    let shots: Vec<_> = pair.log.iter().filter(|(_, _, e)| *e == EventKind::Shoot).map(|(_, n, _)| *n).collect();
+    let shots: Vec<_> =
+        pair.log.iter().filter(|(_, _, e)| *e == EventKind::Shoot).map(|(_, n, _)| *n).collect();
     assert_eq!(shots, [0], "{:#?}", pair.log);
     assert_eq!(pair.status(0).protection, Protection::Standalone);
 }
@@ -307,7 +312,8 @@ fn an_owner_whose_permission_ran_out_is_confirmed_by_the_peer() {
     // Only its own clock tells the owner that it slept.
     pair.now += ms(150);
     pair.run(ms(30));
-    let suspended = pair.log.iter().any(|(_, _, e)| matches!(e, EventKind::Role { role: RoleName::Suspended, .. }));
+    let suspended =
+        pair.log.iter().any(|(_, _, e)| matches!(e, EventKind::Role { role: RoleName::Suspended, .. }));
     assert!(suspended, "{:#?}", pair.log);
     assert_eq!(pair.status(0).role, RoleName::Active);
     assert_eq!(pair.status(0).epoch, Epoch(1));
