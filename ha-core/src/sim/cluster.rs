@@ -83,6 +83,8 @@ pub struct Cluster {
     pub(super) shots: Shots,
     /// Groups started on a lie or an assumption: I1, I2, I3 and I8 are not asserted any more.
     pub(super) tainted: Vec<bool>,
+    /// Groups whose copy an operator chose against an *alone* record, until both are members again.
+    pub(super) forced: Vec<bool>,
     pub(super) probes: Probes,
     pub(super) timeline: Timeline,
     pub(super) broken: Option<Broken>,
@@ -139,6 +141,7 @@ impl Cluster {
             epochs: groups.iter().map(|_| Epochs::default()).collect(),
             shots: Shots::default(),
             tainted: vec![false; groups.len()],
+            forced: vec![false; groups.len()],
             probes: Probes::default(),
             timeline: Timeline::default(),
             broken: None,

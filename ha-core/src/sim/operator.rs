@@ -69,7 +69,8 @@ impl Cluster {
             Question::PeerAbsent => self.bring_back(1 - node),
             Question::NotCurrent => {
                 let other = &self.nodes[1 - node];
-                if other.process.is_none() && !other.blank {
+                // "Bring the peer back, or force this copy": forced only if the other has nothing to bring.
+                if other.record.group(group).set.is_alone() || (other.process.is_none() && !other.blank) {
                     self.bring_back(1 - node);
                 } else {
                     self.force(node, group);

@@ -227,7 +227,7 @@ impl Cluster {
 
     /// Checks I1 and I8, which can only break when somebody begins to act.
     pub(super) fn check_actors(&mut self, group: usize) {
-        if self.tainted[group] {
+        if self.is_excused(group) {
             return;
         }
         let id = GroupId(u8::try_from(group).unwrap_or(0));
@@ -342,9 +342,13 @@ impl Cluster {
         self.probes.event(&report.kind);
         match &report.kind {
             EventKind::Role { group, role, epoch } => self.role_changes(node, *group, *role, *epoch),
-            EventKind::Granted { group, epoch, proof } => self.granted(node, *group, *epoch, *proof),
+            EventKind::Granted { group, epoch, .. } => self.granted(node, *group, *epoch),
+            EventKind::Proof { group, proof: StopProof::AssumedDead } => {
+                self.tainted[usize::from(group.0)] = true;
+            }
             EventKind::Alone { .. } => self.moment(node, Moment::Alone),
-            EventKind::Full { .. } => {
+            EventKind::Full { group, .. } => {
+                self.settle_force(usize::from(group.0));
                 self.nodes[0].blank = false;
                 self.nodes[1].blank = false;
                 self.moment(node, Moment::Full);
@@ -380,17 +384,20 @@ impl Cluster {
         }
     }
 
-    fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch, proof: StopProof) {
+    fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
         let at = usize::from(group.0);
-        if proof == StopProof::AssumedDead {
-            self.tainted[at] = true;
-        }
-        let verdict = self.epochs[at].granted(group, node, epoch);
+        let mirrored = self.mirrors[at].is_some();
+        let verdict = self.epochs[at].granted(group, node, epoch, mirrored);
         self.check_unless_tainted(at, verdict);
     }
 
+    /// Whether something outside the rules was done to the group: a lie, an assumption, an operator's choice.
+    pub(super) fn is_excused(&self, group: usize) -> bool {
+        self.tainted[group] || self.forced[group]
+    }
+
     pub(super) fn check_unless_tainted(&mut self, group: usize, verdict: Verdict) {
-        if !self.tainted[group] {
+        if !self.is_excused(group) {
             self.check(verdict);
         }
     }

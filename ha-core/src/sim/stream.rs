@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Event, MS};
 use super::invariant::{Acknowledged, Broken, Invariant, all_present};
-use super::mirror::{Primary, Rec, Session};
+use super::mirror::{Mirror, Primary, Rec, Session};
 use crate::engine::{AckRule, CaughtUp, DataReport, Input};
 use crate::{Epoch, GroupId, Lsn};
 use std::collections::VecDeque;
@@ -63,10 +63,28 @@ impl Cluster {
 
     /// "Use this copy": what only the other holds is lost, and the operator was told so.
     pub(super) fn force_data(&mut self, node: usize, group: GroupId) {
+        let other = &self.nodes[1 - node];
+        if other.record.group(group).set.is_alone() {
+            // Its owner may come back, cut off, and go on: the risk that the question named.
+            self.forced[usize::from(group.0)] = true;
+        }
         let Some(mirror) = self.mirrors[usize::from(group.0)].as_mut() else { return };
         let log = &mirror.copies[node].log;
         for a in &mut mirror.acknowledged {
             a.forgiven |= log.get(a.index).map(|r| r.message) != Some(a.message);
+        }
+    }
+
+    /// Both copies are members again: what an operator's choice cost is settled.
+    pub(super) fn settle_force(&mut self, group: usize) {
+        if !self.forced[group] {
+            return;
+        }
+        self.forced[group] = false;
+        let Some(mirror) = self.mirrors[group].as_mut() else { return };
+        let Mirror { acknowledged, copies, .. } = mirror;
+        for a in acknowledged {
+            a.forgiven |= copies.iter().any(|c| c.log.get(a.index).map(|r| r.message) != Some(a.message));
         }
     }
 
@@ -182,7 +200,8 @@ impl Cluster {
             return;
         };
         primary.peer = primary.peer.max(upto);
-        if s.streaming && primary.peer >= mirror.copies[owner].log.len() && !s.caught_up {
+        let late = primary.waiting.front().is_some_and(|at| self.now - at > STALL);
+        if s.streaming && !late && primary.peer >= mirror.copies[owner].log.len() && !s.caught_up {
             s.caught_up = true;
             self.report_later(owner, group);
         }
@@ -241,7 +260,15 @@ impl Cluster {
         let carries = self.network.mirror_carries();
         let up = carries && runs == [true, true];
         let lives = [0, 1].map(|n| self.life(n).unwrap_or(0));
+        let late = [0, 1].map(|n: usize| {
+            let primary = self.nodes[n].process.as_ref().and_then(|p| p.data[group].primary.as_ref());
+            primary.and_then(|p| p.waiting.front()).is_some_and(|at| now - at > STALL)
+        });
         let Some(mirror) = self.mirrors[group].as_mut() else { return };
+        // A stream whose acknowledgements stopped is no longer live, whatever it had reached.
+        if let Some(s) = mirror.session.as_mut().filter(|s| late[s.owner]) {
+            s.caught_up = false;
+        }
         mirror.broken_since = if up { None } else { mirror.broken_since.or(Some(now)) };
         let silent = mirror.broken_since.is_some_and(|since| now - since > GIVE_UP);
         if let Some(s) = &mirror.session {
@@ -318,7 +345,7 @@ impl Cluster {
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
     fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
-        if tail.is_empty() || self.tainted[group] {
+        if tail.is_empty() || self.is_excused(group) {
             return;
         }
         let Some(mirror) = self.mirrors[group].as_ref() else { return };

@@ -1,4 +1,7 @@
 //! I2: epochs are granted once, upwards, and no write of an older one is accepted after a newer grant.
+//!
+//! A group without data has nothing that tells a node, alone after its boot, which epochs an absent peer was
+//! granted; there an epoch is only never granted twice to one node.
 
 use super::{Broken, Invariant, Verdict};
 use crate::{Epoch, GroupId};
@@ -8,15 +11,18 @@ use crate::{Epoch, GroupId};
 pub struct Epochs {
     newest: Epoch,
     by: usize,
+    own: [Epoch; 2],
 }
 
 impl Epochs {
-    /// Takes note of a grant that became durable.
+    /// Takes note of a grant that became durable; `mirrored` tells whether the group has data on both nodes.
     ///
     /// # Errors
     /// I2 if this or a newer epoch was granted before.
-    pub fn granted(&mut self, group: GroupId, node: usize, epoch: Epoch) -> Verdict {
-        if epoch <= self.newest {
+    pub fn granted(&mut self, group: GroupId, node: usize, epoch: Epoch, mirrored: bool) -> Verdict {
+        let before = if mirrored { self.newest } else { self.own[node] };
+        self.own[node] = self.own[node].max(epoch);
+        if epoch <= before {
             return Err(Broken::new(
                 Invariant::I2,
                 format!(
@@ -60,10 +66,10 @@ mod tests {
     #[test]
     fn fires_on_a_reused_epoch_and_on_a_late_write() {
         let mut epochs = Epochs::default();
-        assert!(epochs.granted(GroupId(0), 0, Epoch(1)).is_ok());
+        assert!(epochs.granted(GroupId(0), 0, Epoch(1), true).is_ok());
         assert!(epochs.write(GroupId(0), 0, Epoch(1)).is_ok());
-        assert!(epochs.granted(GroupId(0), 1, Epoch(2)).is_ok());
-        assert_eq!(epochs.granted(GroupId(0), 0, Epoch(2)).unwrap_err().invariant, Invariant::I2);
+        assert!(epochs.granted(GroupId(0), 1, Epoch(2), true).is_ok());
+        assert_eq!(epochs.granted(GroupId(0), 0, Epoch(2), true).unwrap_err().invariant, Invariant::I2);
         assert_eq!(epochs.write(GroupId(0), 0, Epoch(1)).unwrap_err().invariant, Invariant::I2);
     }
 }
