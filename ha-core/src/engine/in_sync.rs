@@ -184,7 +184,8 @@ impl Engine {
             return;
         }
         let Some(store) = self.st.peer.store else { return };
-        let generation = self.st.record.group(g).set.generation().next();
+        let theirs = self.st.peer.claims.get(&g).map_or(Generation(0), |c| c.set.generation());
+        let generation = self.st.record.group(g).set.generation().max(theirs).next();
         let forgot = self.st.record.peer_store.is_some_and(|known| known != store);
         self.st.record.peer_store = Some(store);
         let rec = self.rec(g);

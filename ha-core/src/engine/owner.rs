@@ -192,11 +192,16 @@ impl Engine {
         if self.group(g).op.is_some() {
             return;
         }
+        let step = step.max(std::mem::take(&mut self.gr(g).restop));
+        self.gr(g).role = Role::Stopping { why, step, floor };
         if step > floor {
             let target = self.target(g, step - 1);
             let kind = if target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
             let op = self.start_op(g, target, kind);
             self.gr(g).op = Some(op);
+            return;
+        }
+        if why != Why::Restart && self.waits_for_straggler(g) {
             return;
         }
         match why {
@@ -211,6 +216,33 @@ impl Engine {
             }
             Why::Switchover | Why::Handover | Why::Failed | Why::Leaving => self.release(g, why),
         }
+    }
+
+    /// A start that was given up may still take effect: nothing is released before it came back and was undone.
+    fn waits_for_straggler(&mut self, g: GroupId) -> bool {
+        if !self.has_straggler(g) {
+            self.gr(g).straggler_since = None;
+            return false;
+        }
+        let now = self.st.now;
+        let since = *self.gr(g).straggler_since.get_or_insert(now);
+        if now.since(since) >= self.straggler_budget(g) {
+            self.timed_out(TimeoutEdge::Stop);
+            self.end_self(EndReason::StopOverrun);
+        }
+        true
+    }
+
+    fn has_straggler(&self, g: GroupId) -> bool {
+        self.st
+            .ops
+            .values()
+            .any(|o| o.group == g && o.abandoned && matches!(o.kind, OpKind::Start | OpKind::Promote(_)))
+    }
+
+    pub(super) fn straggler_budget(&self, g: GroupId) -> Duration {
+        let c = self.group_config(g);
+        c.resources.iter().map(|r| r.stop_timeout).max().unwrap_or_default().max(c.demote_timeout)
     }
 
     /// Everything of the group is stopped: give it up and say so.
@@ -333,7 +365,15 @@ impl Engine {
         let started =
             matches!((op.kind, result), (OpKind::Start | OpKind::Promote(_), OpResult::Done { .. }));
         let g = op.group;
-        if started && !self.group(g).is_owner() {
+        self.again = true;
+        if started && matches!(self.group(g).role, Role::Stopping { .. }) {
+            let step = match (self.group_config(g).mirrored, op.target) {
+                (_, OpTarget::Data) => 1,
+                (mirrored, OpTarget::Resource(r)) => r + 1 + u8::from(mirrored),
+            };
+            let gr = self.gr(g);
+            gr.restop = gr.restop.max(step);
+        } else if started && !self.group(g).is_owner() {
             let kind = if op.target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
             self.start_op(g, op.target, kind);
         }
