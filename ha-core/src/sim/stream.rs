@@ -5,6 +5,7 @@ use super::invariant::{Acknowledged, Broken, Invariant, all_present};
 use super::mirror::{Mirror, Primary, Rec, Session};
 use crate::engine::{AckRule, CaughtUp, DataReport, Input};
 use crate::{Epoch, GroupId, Lsn};
+use super::timeline::What;
 use std::collections::VecDeque;
 
 /// Silence after which a stream is given up.
@@ -317,6 +318,7 @@ impl Cluster {
         let still_alone = self.nodes[standby].record.group(id).set.is_alone();
         let Some(mirror) = self.mirrors[group].as_mut() else { return };
         if mirror.copies[standby].known > epoch {
+            self.probes.hit("mirror", "older epoch refused");
             return;
         }
         let fork = mirror.copies[standby].common(&mirror.copies[owner]);
@@ -330,6 +332,11 @@ impl Cluster {
         mirror.copies[standby].known = epoch;
         mirror.sessions += 1;
         let session = mirror.sessions;
+        self.timeline.add(
+            self.now,
+            Some(owner),
+            What::World(format!("streams group {group} in epoch {epoch} from {fork} on, session {session}")),
+        );
         mirror.session =
             Some(Session { id: session, owner, epoch, lives, streaming: false, caught_up: false });
         if let Some(process) = self.nodes[owner].process.as_mut()
