@@ -233,6 +233,7 @@ impl Cluster {
         self.disk_replaced = true;
         self.nodes[node].record = NodeRecord::blank(StoreId(self.rng.id()), None);
         self.nodes[node].blank = true;
+        self.epochs.iter_mut().for_each(|e| e.forget(node));
         for mirror in self.mirrors.iter_mut().flatten() {
             mirror.copies[node] = super::mirror::Copy::default();
         }

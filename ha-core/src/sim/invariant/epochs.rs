@@ -20,19 +20,21 @@ impl Epochs {
     /// # Errors
     /// I2 if this or a newer epoch was granted before.
     pub fn granted(&mut self, group: GroupId, node: usize, epoch: Epoch, mirrored: bool) -> Verdict {
-        let before = if mirrored { self.newest } else { self.own[node] };
+        let (before, by) = if mirrored { (self.newest, self.by) } else { (self.own[node], node) };
         self.own[node] = self.own[node].max(epoch);
         if epoch <= before {
             return Err(Broken::new(
                 Invariant::I2,
-                format!(
-                    "epoch {epoch} of group {group} was granted to node {node} after epoch {} to node {}",
-                    self.newest, self.by
-                ),
+                format!("epoch {epoch} of group {group} was granted to node {node} after {before} to node {by}"),
             ));
         }
         (self.newest, self.by) = (epoch, node);
         Ok(())
+    }
+
+    /// The node's store was lost, and with it what it knew of its own grants.
+    pub fn forget(&mut self, node: usize) {
+        self.own[node] = Epoch(0);
     }
 
     /// Checks a write that was accepted or acknowledged in `epoch`.
