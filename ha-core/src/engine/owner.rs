@@ -22,12 +22,40 @@ impl Engine {
         }
         self.watch_confirmation(g);
         self.advance_set(g);
+        self.remember_store(g);
         self.advance_switchover(g);
         match self.group(g).role {
             Role::Starting { step } => self.advance_start(g, step),
             Role::Active => self.monitor(g),
             Role::Stopping { why, step, floor } => self.advance_stop(g, why, step, floor),
             _ => {}
+        }
+    }
+
+    /// A group without data admits nobody; its owner still remembers whose record it has seen.
+    fn remember_store(&mut self, g: GroupId) {
+        let Some(store) = self.st.peer.store else { return };
+        let known = self.st.record.peer_store;
+        let stands_by =
+            self.st.peer.claims.get(&g).is_some_and(|c| matches!(c.state, ClaimState::Standby { .. }));
+        if self.cfg.groups.iter().any(|c| c.mirrored)
+            || known == Some(store)
+            || !stands_by
+            || !self.st.peer.is_alive()
+        {
+            return;
+        }
+        self.st.record.peer_store = Some(store);
+        if known.is_some() {
+            self.jump_floors();
+        }
+    }
+
+    /// No epoch that a lost store may have held is ever issued again.
+    pub(super) fn jump_floors(&mut self) {
+        for g in self.group_ids() {
+            let rec = self.rec(g);
+            rec.floor = crate::Epoch(rec.highest().0.saturating_add(crate::Epoch::AMNESIA_JUMP));
         }
     }
 
