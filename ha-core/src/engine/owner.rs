@@ -415,16 +415,16 @@ impl Engine {
 
     pub(super) fn op_completed(&mut self, id: OpId, op: super::state::Op, result: OpResult) {
         if op.abandoned {
-            self.undo_late(op, result);
+            self.undo_late(op);
         } else {
             self.conclude(id, op, result);
         }
     }
 
-    /// A start that completed after it was given up is undone, unless the same thing runs again by now.
-    fn undo_late(&mut self, op: super::state::Op, result: OpResult) {
-        let started =
-            matches!((op.kind, result), (OpKind::Start | OpKind::Promote(_), OpResult::Done { .. }));
+    /// A start that ended after it was given up is undone, unless the same thing runs again by now. One that
+    /// failed may have begun something too.
+    fn undo_late(&mut self, op: super::state::Op) {
+        let started = matches!(op.kind, OpKind::Start | OpKind::Promote(_));
         let g = op.group;
         self.again = true;
         if started && matches!(self.group(g).role, Role::Stopping { .. }) {
