@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Event, MS, nanos};
 use super::fault::DeviceFault;
-use super::invariant::{not_heard, shooting_disabled};
+use super::invariant::{not_heard, not_reachable, shooting_disabled};
 use crate::engine::{FenceAnswer, Input};
 use crate::{FenceScope, OpId};
 
@@ -36,8 +36,26 @@ impl Cluster {
         let heard = self.nodes[by].process.as_ref().and_then(|p| p.echoed.iter().max().copied());
         let ago = heard.filter(|at| healthy && *at > 0).map(|at| now - at);
         self.check(not_heard(by, ago, window));
+        let reachable = healthy && self.met(by) && self.some_path_was_clear(by);
+        self.check(not_reachable(by, reachable));
         let knows = self.nodes[by].process.as_ref().is_some_and(|p| p.knows_timing);
         self.check(shooting_disabled(self.scenario.mismatched && knows, by));
+    }
+
+    /// The shooter heard its peer's present life at some time.
+    fn met(&self, by: usize) -> bool {
+        self.nodes[by].process.as_ref().is_some_and(|p| p.echoed.iter().any(|at| *at > 0))
+    }
+
+    /// Some link carried everything, both ways, for so long that its owner must have known.
+    fn some_path_was_clear(&self, by: usize) -> bool {
+        let config = &self.scenario.configs[by];
+        config.links.iter().enumerate().any(|(i, link)| {
+            let then = self.now.saturating_sub(2 * nanos(link.dead));
+            let lived = self.nodes[1 - by].process.as_ref().is_some_and(|p| p.healthy_since <= then);
+            let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(then));
+            lived && !link.evidence_only && clear(0) && clear(1)
+        })
     }
 
     fn quirk(&self, target: usize) -> Option<DeviceFault> {

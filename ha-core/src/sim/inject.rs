@@ -61,15 +61,15 @@ impl Cluster {
             return;
         }
         match what {
-            Mending::Cut(reach, cut) => self.network.cut(reach, cut, true),
+            Mending::Cut(reach, cut) => self.network.cut(self.now, reach, cut, true),
             Mending::Loss(link) => {
                 if let Some(l) = self.network.links.get_mut(usize::from(link)) {
-                    l.iter_mut().for_each(|p| p.loss_per_mille = 0);
+                    l.iter_mut().for_each(|p| (p.loss_per_mille, p.clear_since) = (0, self.now));
                 }
             }
             Mending::Slow(link) => {
                 if let Some(l) = self.network.links.get_mut(usize::from(link)) {
-                    l.iter_mut().for_each(|p| p.slow = 0);
+                    l.iter_mut().for_each(|p| (p.slow, p.clear_since) = (0, self.now));
                 }
             }
             Mending::Outside(n) => self.outside_is(n, 2),
@@ -82,7 +82,7 @@ impl Cluster {
     }
 
     fn cut(&mut self, reach: Reach, cut: Cut, span: Duration) {
-        self.network.cut(reach, cut, false);
+        self.network.cut(self.now, reach, cut, false);
         self.mend_later(span, Mending::Cut(reach, cut));
     }
 

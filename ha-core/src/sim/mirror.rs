@@ -38,6 +38,8 @@ pub struct Copy {
     pub known: Epoch,
     /// Messages of tails that were given up.
     pub quarantine: Vec<u64>,
+    /// An operator gave its own tail up; it goes when the stream connects.
+    pub surrendered: bool,
 }
 
 impl Copy {

@@ -11,6 +11,8 @@ const MICRO: u64 = 1000;
 #[derive(Clone, Debug)]
 pub struct Path {
     cuts: u32,
+    /// Since when it carries without loss (true time), as of the last change.
+    pub clear_since: u64,
     /// Frames lost of a thousand.
     pub loss_per_mille: u32,
     /// Frames repeated of a thousand.
@@ -27,6 +29,7 @@ impl Path {
     pub fn new(rng: &mut Rng, serial: bool) -> Self {
         Self {
             cuts: 0,
+            clear_since: 0,
             loss_per_mille: 0,
             repeat_per_mille: if serial { 0 } else { 5 },
             latency: if serial { 6000 * MICRO } else { rng.range(100, 1500) * MICRO },
@@ -39,6 +42,12 @@ impl Path {
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         self.cuts > 0
+    }
+
+    /// Whether it carried everything since `then` (true time).
+    #[must_use]
+    pub const fn is_clear_since(&self, then: u64) -> bool {
+        self.cuts == 0 && self.loss_per_mille == 0 && self.slow == 0 && self.clear_since <= then
     }
 
     /// The delays after which copies of a frame sent now arrive: none, one or two.
@@ -128,8 +137,11 @@ impl Network {
     }
 
     /// Cuts (or mends a cut of) the chosen paths.
-    pub fn cut(&mut self, what: Reach, cut: Cut, mend: bool) {
-        let change = |p: &mut Path| p.cuts = if mend { p.cuts.saturating_sub(1) } else { p.cuts + 1 };
+    pub fn cut(&mut self, now: u64, what: Reach, cut: Cut, mend: bool) {
+        let change = |p: &mut Path| {
+            p.cuts = if mend { p.cuts.saturating_sub(1) } else { p.cuts + 1 };
+            p.clear_since = now;
+        };
         let ends: &[usize] = match cut {
             Cut::From(0) => &[0],
             Cut::From(_) => &[1],
@@ -165,12 +177,13 @@ impl Network {
     }
 
     /// Mends everything.
-    pub fn heal(&mut self) {
+    pub fn heal(&mut self, now: u64) {
         self.healings += 1;
         for path in self.links.iter_mut().flatten().chain(&mut self.mirror) {
             path.cuts = 0;
             path.loss_per_mille = 0;
             path.slow = 0;
+            path.clear_since = now;
         }
     }
 }
@@ -209,7 +222,7 @@ mod tests {
     #[test]
     fn a_cut_one_way_leaves_the_other_way() {
         let (mut net, mut rng) = network();
-        net.cut(Reach::Link(0), Cut::From(1), false);
+        net.cut(0, Reach::Link(0), Cut::From(1), false);
         assert!(net.path(0, 1).unwrap().arrivals(&mut rng).iter().all(Option::is_none));
         assert!(net.path(0, 0).unwrap().arrivals(&mut rng)[0].is_some());
     }
@@ -217,23 +230,23 @@ mod tests {
     #[test]
     fn two_cuts_need_two_mendings() {
         let (mut net, _) = network();
-        net.cut(Reach::Everything, Cut::Both, false);
-        net.cut(Reach::Link(0), Cut::Both, false);
-        net.cut(Reach::Everything, Cut::Both, true);
+        net.cut(0, Reach::Everything, Cut::Both, false);
+        net.cut(0, Reach::Link(0), Cut::Both, false);
+        net.cut(0, Reach::Everything, Cut::Both, true);
         assert!(net.path(0, 0).unwrap().is_cut());
         assert!(!net.path(1, 0).unwrap().is_cut());
-        net.heal();
+        net.heal(0);
         assert!(!net.path(0, 0).unwrap().is_cut());
     }
 
     #[test]
     fn the_link_inside_the_stream_shares_its_fate() {
         let (mut net, _) = network();
-        net.cut(Reach::Mirror, Cut::Both, false);
+        net.cut(0, Reach::Mirror, Cut::Both, false);
         assert!(net.path(2, 0).unwrap().is_cut());
         assert!(!net.path(0, 0).unwrap().is_cut());
-        net.heal();
-        net.cut(Reach::AllButLast, Cut::Both, false);
+        net.heal(0);
+        net.cut(0, Reach::AllButLast, Cut::Both, false);
         assert!(net.path(2, 1).unwrap().is_cut() && !net.path(1, 1).unwrap().is_cut());
     }
 

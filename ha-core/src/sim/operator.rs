@@ -58,6 +58,7 @@ impl Cluster {
 
     fn answer(&mut self, node: usize, status: &GroupStatus, question: Question, peer: Option<Incarnation>) {
         let group = status.group;
+        let at = usize::from(group.0);
         self.probes.hit("answered", format!("{question:?}"));
         self.say(Some(node), format!("the operator answers {question:?} of group {group}"));
         match question {
@@ -76,7 +77,9 @@ impl Cluster {
                     self.force(node, group);
                 }
             }
-            Question::Diverged => self.force(node, group),
+            // The owner goes on, if there is one; the other gives its own tail up.
+            Question::Diverged if self.nodes[node].process.as_ref().is_some_and(|p| p.owned[at].is_some()) => {}
+            Question::Diverged => self.command(node, Command::Surrender { group }),
             Question::FailedEverywhere => {
                 for n in 0..2 {
                     self.command(n, Command::ClearFailures(group));
@@ -197,7 +200,7 @@ impl Cluster {
     pub(super) fn heal(&mut self) {
         self.say(None, "everything is mended");
         self.healed = true;
-        self.network.heal();
+        self.network.heal(self.now);
         for node in 0..2 {
             let pause = self.nodes[node].pauses;
             let n = &mut self.nodes[node];

@@ -200,6 +200,7 @@ impl Cluster {
             Action::Cancel { op } => self.cancel(node, life, op),
             Action::Acknowledge { group, epoch, rule } => self.acknowledge(node, group, epoch, rule),
             Action::ForceData { group } => self.force_data(node, group),
+            Action::SurrenderData { group } => self.surrender_data(node, group),
             Action::FenceQuery { op, .. } => self.fence_order(node, life, op, false),
             Action::FenceShoot { op, .. } => self.fence_order(node, life, op, true),
             Action::EndSelf { reason } => self.end_self(node, reason),

@@ -76,6 +76,15 @@ impl Cluster {
         }
     }
 
+    /// "Give this copy's own tail up": done when the stream connects.
+    pub(super) fn surrender_data(&mut self, node: usize, group: GroupId) {
+        if let Some(mirror) = self.mirrors[usize::from(group.0)].as_mut() {
+            mirror.copies[node].surrendered = true;
+            mirror.diverged = false;
+        }
+        self.report_later(node, usize::from(group.0));
+    }
+
     /// Both copies are members again: what an operator's choice cost is settled.
     pub(super) fn settle_force(&mut self, group: usize) {
         if !self.forced[group] {
@@ -309,13 +318,12 @@ impl Cluster {
         let owner = match (self.primary_epoch(0, group), self.primary_epoch(1, group)) {
             (Some(_), None) => 0,
             (None, Some(_)) => 1,
-            _ => return,
+            (Some(_), Some(_)) => return,
+            (None, None) => return self.compare(group),
         };
         let standby = 1 - owner;
         let Some(epoch) = self.primary_epoch(owner, group) else { return };
         let lives = [0, 1].map(|n| self.life(n).unwrap_or(0));
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
-        let still_alone = self.nodes[standby].record.group(id).set.is_alone();
         let Some(mirror) = self.mirrors[group].as_mut() else { return };
         if mirror.copies[standby].known > epoch {
             self.probes.hit("mirror", "older epoch refused");
@@ -323,12 +331,17 @@ impl Cluster {
         }
         let fork = mirror.copies[standby].common(&mirror.copies[owner]);
         let tail = &mirror.copies[standby].log[fork..];
-        mirror.diverged = still_alone && tail.iter().any(|r| r.alone);
+        mirror.diverged = !mirror.copies[standby].surrendered && tail.iter().any(|r| r.alone);
         if mirror.diverged {
             self.probes.hit("mirror", "diverged");
             return;
         }
+        let surrendered = std::mem::take(&mut mirror.copies[standby].surrendered);
         let tail = mirror.copies[standby].give_up(fork);
+        if surrendered {
+            let lost = |a: &&mut Acknowledged| tail.iter().any(|r| r.message == a.message);
+            mirror.acknowledged.iter_mut().filter(lost).for_each(|a| a.forgiven = true);
+        }
         mirror.copies[standby].known = epoch;
         mirror.sessions += 1;
         let session = mirror.sessions;
@@ -348,6 +361,15 @@ impl Cluster {
         let lag = self.mirrors[group].as_ref().map_or(0, |m| m.copies[owner].log.len() - fork) as u64;
         let delay = self.rng.range(2, 30) * MS + lag * 100_000;
         self.after(delay, Event::CatchUp { group, session });
+    }
+
+    /// Nobody owns the group: only whether both copies went on alone is of interest.
+    fn compare(&mut self, group: usize) {
+        let Some(mirror) = self.mirrors[group].as_mut() else { return };
+        let [a, b] = &mirror.copies;
+        let fork = a.common(b);
+        let alone = |c: &super::mirror::Copy| !c.surrendered && c.log[fork..].iter().any(|r| r.alone);
+        mirror.diverged = alone(a) && alone(b);
     }
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
@@ -398,6 +420,7 @@ impl Cluster {
             stalled,
             caught_up,
             rule: primary.map(|p| p.rule),
+            diverged: mirror.diverged,
         })
     }
 

@@ -18,7 +18,7 @@ pub use decisions::{Rate, Recording};
 pub use epochs::Epochs;
 pub use leftovers::nothing_left;
 pub use service::{Found, served_or_asked};
-pub use shots::{Shots, not_heard};
+pub use shots::{Shots, not_heard, not_reachable};
 
 use std::fmt;
 

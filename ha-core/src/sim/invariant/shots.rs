@@ -48,6 +48,20 @@ pub fn not_heard(shooter: usize, heard_ago: Option<u64>, window: u64) -> Verdict
     }
 }
 
+/// Checks a fencing order against the truth: `reachable` if the healthy peer and a link to it were well for long.
+///
+/// # Errors
+/// I12 if they were: the shooter mistakes its own silence for the peer's.
+pub fn not_reachable(shooter: usize, reachable: bool) -> Verdict {
+    if reachable {
+        return Err(Broken::new(
+            Invariant::I12,
+            format!("node {shooter} orders to fence its healthy peer over an intact link"),
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +72,12 @@ mod tests {
         assert!(shots.effective(0, 100, 200).is_ok());
         assert!(shots.effective(1, 900, 1000).is_ok());
         assert_eq!(shots.effective(0, 950, 1050).unwrap_err().invariant, Invariant::I11);
+    }
+
+    #[test]
+    fn fires_on_a_reachable_peer() {
+        assert!(not_reachable(0, false).is_ok());
+        assert_eq!(not_reachable(0, true).unwrap_err().invariant, Invariant::I12);
     }
 
     #[test]
