@@ -305,7 +305,12 @@ impl Engine {
             }
             Verdict::Lose => {
                 self.gr(g).want = None;
-                self.unask(g);
+                if self.group(g).failed_here {
+                    // The other one may not know of our failure, and wait for us: somebody must be told.
+                    self.ask_operator(g, Question::FailedEverywhere);
+                } else {
+                    self.unask(g);
+                }
             }
             Verdict::Ask(question) => {
                 self.gr(g).want = None;
