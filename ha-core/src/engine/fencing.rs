@@ -2,7 +2,7 @@
 
 use super::machine::Engine;
 use super::state::{EndedHow, FenceOp, Role};
-use super::{Action, EventKind, FenceAnswer, PeerState, TimeoutEdge};
+use super::{Action, ClaimState, EventKind, FenceAnswer, PeerState, TimeoutEdge};
 use crate::config::{Config, FenceConfig};
 use crate::{GroupId, Instant, OpId, SetRecord};
 use std::time::Duration;
@@ -149,7 +149,11 @@ impl Engine {
             return !mirrored || matches!(self.st.record.group(g).set, SetRecord::Both { .. });
         }
         let claim = self.st.peer.claims.get(&g);
-        mirrored && claim.is_some_and(|c| !c.set.is_alone())
+        if !mirrored {
+            // An owner has no reason; a peer that waits like us would start the group on our end.
+            return !claim.is_some_and(|c| matches!(c.state, ClaimState::Owner | ClaimState::Claiming));
+        }
+        claim.is_some_and(|c| !c.set.is_alone())
     }
 
     fn in_own_slot(&self) -> bool {

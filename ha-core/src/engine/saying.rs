@@ -39,6 +39,9 @@ impl Engine {
     fn send_beat(&mut self, i: usize, urgent: &[Statement]) {
         let now = self.st.now;
         let (interval, room) = (self.cfg.links[i].interval, self.cfg.links[i].payload_bytes);
+        let to = self.st.links[i].heard.map(|(inc, _)| inc);
+        // What is asked of, answered or admitted to one life of the peer is never said to another.
+        let urgent = if to == self.st.peer.incarnation() { urgent } else { &[] };
         let statements = self.pack(i, urgent, room);
         let link = &mut self.st.links[i];
         link.seq = link.seq.wrapping_add(1);
@@ -127,6 +130,7 @@ impl Engine {
             said.push(Statement::Ask { group, epoch: gr.epoch, generation: a.generation, nonce: a.nonce });
         }
         if let Some(a) = gr.admitting
+            && self.st.peer.incarnation() == Some(a.incarnation)
             && !gr.full
             && gr.admit_open
         {
