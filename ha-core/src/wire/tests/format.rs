@@ -37,7 +37,7 @@ fn golden_frames_of_version_1() {
     let beat = a.speak();
     assert_eq!(
         hex(&beat),
-        "a7110000000004000000030707000724ac020300050302c801b5258566618da3c3f953754666d2c6e7"
+        "a7110000000004000000030708000724ac02030000050302c80145295c015a471a1ea23cceb278ea974d"
     );
     let mut testament = a.session.testament().unwrap();
     let notice = crate::engine::ReleasedNotice {
