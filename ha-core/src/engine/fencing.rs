@@ -10,6 +10,10 @@ use std::time::Duration;
 /// A shot is issued only in this part of an own slot, else in the next turn.
 const SLOT_WINDOW_DIVISOR: u32 = 10;
 
+/// Turns in which a contested shot may be issued: for so long two drifting clocks keep the slots apart.
+/// `timing::prove` computes how many the configured drift allows.
+const SLOT_TURNS_MAX: u64 = 3;
+
 /// Slots in a turn: first in order, second, and two for nodes whose weights the other may not know.
 const SLOTS_IN_TURN: u64 = 4;
 
@@ -155,6 +159,7 @@ impl Engine {
     fn in_own_slot(&self) -> bool {
         let Some((turn, slot, position)) = self.slot_now() else { return false };
         slot == self.own_slot()
+            && turn < SLOT_TURNS_MAX
             && position < self.cfg.slot() / SLOT_WINDOW_DIVISOR
             && self.st.fence.last_turn != Some(turn)
     }

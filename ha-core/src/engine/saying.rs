@@ -63,7 +63,7 @@ impl Engine {
         // On a narrow link every fourth beat is left to the status, so that no flood of questions starves it.
         let starve = self.st.links[i].seq % 4 == 3;
         let mut take = |s: Statement, left: &mut usize| {
-            let len = s.len_max_bytes();
+            let len = crate::wire::statement_len(&s);
             if len <= *left {
                 *left -= len;
                 packed.push(s);
@@ -192,8 +192,8 @@ impl Engine {
     }
 
     pub(super) fn safety_values(&self) -> (u16, u16, u16) {
-        let ms = |d: Duration| u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
-        (ms(self.cfg.latest_dead()), ms(self.cfg.slot()), ms(self.cfg.timing.feed_limit))
+        let values = crate::timing::SafetyValues::of(&self.cfg);
+        (values.dead_ms, values.slot_ms, values.feed_ms)
     }
 
     pub(super) fn beat_deadline(&self) -> Instant {
