@@ -51,6 +51,7 @@ pub(super) enum Event {
     Confirm { node: usize, group: GroupId, incarnation: Option<Incarnation> },
     Trust { node: usize },
     Force { node: usize, group: GroupId },
+    Mended { node: usize, group: GroupId },
     Heal,
     Poll { task: u64 },
 }
@@ -288,6 +289,7 @@ impl Cluster {
             Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
             Event::Trust { node } => self.trust_fence(node),
             Event::Force { node, group } => self.command(node, crate::engine::Command::ForceCurrent { group }),
+            Event::Mended { node, group } => self.command(node, crate::engine::Command::ClearFailures(group)),
             Event::Heal => self.heal(),
             Event::Poll { task } => self.poll_agent(task),
         }

@@ -146,7 +146,9 @@ impl Cluster {
             full |= g.role == RoleName::Active && g.protection == Protection::Full;
         }
         found.proof_obtainable = self.nodes.iter().all(|n| n.process.is_some());
-        found.unprotected = self.mirrors[usize::from(group)].is_some() && !full;
+        // What rests on a lie may end in a copy that the mirror refuses for good.
+        found.unprotected =
+            self.mirrors[usize::from(group)].is_some() && !full && !self.is_excused(usize::from(group));
         found
     }
 
@@ -216,6 +218,10 @@ impl Cluster {
             if let Some(life) = self.life(node) {
                 self.feed(node, life, Input::Outside { reachable: 2 });
                 self.feed(node, life, Input::Application { alive: true });
+            }
+            for group in (0u8..).take(self.mirrors.len()) {
+                // Whoever mended a service says so; a node in failure memory is no standby.
+                self.after(6 * SECOND, Event::Mended { node, group: GroupId(group) });
             }
             let delay = self.rng.range(0, 2 * SECOND);
             let cycle = self.nodes[node].cycle;
