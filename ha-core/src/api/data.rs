@@ -25,6 +25,8 @@ pub trait DataSync: Send + Sync {
     async fn demote(&self, ctx: &Ctx) -> Result<Option<Lsn>, ResourceError>;
     /// Who must hold a transaction of `epoch` from now on. Waiting transactions follow the new rule.
     fn acknowledge(&self, epoch: Epoch, rule: AckRule);
+    /// An operator chose this copy: the next promotion may use it although it may lack data.
+    fn force_current(&self);
     /// The present state.
     fn report(&self) -> DataReport;
     /// Calls `sink` at every change of the state.

@@ -61,6 +61,11 @@ pub enum Action {
         /// The rule.
         rule: AckRule,
     },
+    /// An operator chose this copy of the mirrored group: it may be promoted although it may lack data.
+    ForceData {
+        /// The mirrored group.
+        group: GroupId,
+    },
     /// Ask the fence device about the node, without effect. Answer with [`Input::Fence`](super::Input::Fence).
     FenceQuery {
         /// Its number.

@@ -70,7 +70,7 @@ pub enum Statement {
     Claim {
         /// The group.
         group: GroupId,
-        /// The epoch it owns or claims; for others the highest epoch its record knows.
+        /// The newest grant of the sender itself.
         epoch: Epoch,
         /// What it is.
         state: ClaimState,
@@ -78,6 +78,8 @@ pub enum Statement {
         set: SetRecord,
         /// The last transaction that is durable in its copy.
         lsn: Lsn,
+        /// The highest epoch its record knows of; never below `epoch`.
+        highest: Epoch,
     },
     /// Consent to leave the in-sync set? (rule 2)
     Ask {
@@ -220,4 +222,23 @@ pub struct SentBeat {
     pub seq: u32,
     /// The instant of sending.
     pub at: Instant,
+}
+
+impl Statement {
+    /// An upper bound of its size in a frame, in bytes: kind, length and fields in their longest usual form.
+    #[must_use]
+    pub const fn len_max_bytes(&self) -> usize {
+        match self {
+            Self::Departing => 2,
+            Self::Weights { .. } | Self::Health { .. } => 8,
+            Self::Safety { .. } => 11,
+            Self::Identity { .. } | Self::Stores { .. } | Self::Init { .. } => 19,
+            Self::Prepare { .. } | Self::Ready { .. } => 13,
+            Self::Admit { .. } => 18,
+            Self::Confirm { .. } | Self::Confirmed { .. } | Self::Want { .. } | Self::Yielded { .. } => 18,
+            Self::Released { .. } => 21,
+            Self::Ask { .. } | Self::Consent { .. } => 23,
+            Self::Claim { .. } => 28,
+        }
+    }
 }

@@ -72,6 +72,11 @@ pub enum EventKind {
         /// The generation.
         generation: Generation,
     },
+    /// A state's timeout edge was taken.
+    Timeout {
+        /// Which.
+        edge: TimeoutEdge,
+    },
     /// A fencing order was given.
     Shoot,
     /// A fence device said off, and its victim was heard afterwards.
@@ -115,6 +120,81 @@ pub enum EventKind {
         /// The gap.
         gap_ms: u32,
     },
+}
+
+/// The timeout edges of the engine's states: every wait ends in one of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum TimeoutEdge {
+    /// A link was silent for its `suspect`.
+    LinkSuspect,
+    /// A link was silent for its `dead`.
+    LinkDead,
+    /// The node was silent beyond the latest deadline.
+    PeerDead,
+    /// A booting node heard nobody for its boot wait.
+    BootWait,
+    /// A fence device did not answer a question.
+    FenceQuery,
+    /// A fence device did not answer an order.
+    FenceShot,
+    /// A permission ran out.
+    TokenExpired,
+    /// A suspended owner got no confirmation.
+    ConfirmNone,
+    /// A live peer did not consent in time.
+    AskOverdue,
+    /// It did not consent a second time: mute.
+    AskMute,
+    /// A switchover's target did not get ready.
+    PrepareNone,
+    /// Nobody took a released group over.
+    TakeoverNone,
+    /// A promotion overran.
+    Promote,
+    /// A demotion overran.
+    Demote,
+    /// A start overran.
+    Start,
+    /// A stop overran.
+    Stop,
+    /// A monitor overran.
+    Monitor,
+    /// A record did not become durable in time.
+    Persist,
+    /// A question stood for so long that it is repeated.
+    Question,
+    /// A failed start is tried again.
+    Retry,
+    /// A leaving node waited long enough for its successor.
+    Leave,
+}
+
+impl TimeoutEdge {
+    /// Every edge.
+    pub const ALL: [Self; 21] = [
+        Self::LinkSuspect,
+        Self::LinkDead,
+        Self::PeerDead,
+        Self::BootWait,
+        Self::FenceQuery,
+        Self::FenceShot,
+        Self::TokenExpired,
+        Self::ConfirmNone,
+        Self::AskOverdue,
+        Self::AskMute,
+        Self::PrepareNone,
+        Self::TakeoverNone,
+        Self::Promote,
+        Self::Demote,
+        Self::Start,
+        Self::Stop,
+        Self::Monitor,
+        Self::Persist,
+        Self::Question,
+        Self::Retry,
+        Self::Leave,
+    ];
 }
 
 /// One link as seen from here.

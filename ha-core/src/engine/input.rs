@@ -166,6 +166,10 @@ pub struct DataReport {
     /// Owner only: the other copy is equal at the equal transaction, and its stream is live. The epoch is the
     /// grant under which that was found, and the incarnation is the copy's keeper's.
     pub caught_up: Option<CaughtUp>,
+    /// Owner only: the rule that the mirror applies at this report. Admission waits for a report that shows
+    /// `Both` of the new generation in force and the copy still caught up: from then on nothing can be
+    /// acknowledged that the copy lacks.
+    pub rule: Option<AckRule>,
 }
 
 /// The other copy caught up: it may be admitted.

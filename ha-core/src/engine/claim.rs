@@ -1,0 +1,171 @@
+//! From a proof to a grant: one durable write, then act (rules 1 and 4).
+
+use super::machine::Engine;
+use super::state::{EndedHow, Role};
+use super::{ClaimState, EventKind};
+use crate::{Epoch, ExclusionProof, FenceScope, GroupId, SetRecord, StopProof};
+
+impl Engine {
+    /// Begins to use a proof: intent, grant and in-sync set go into one write.
+    pub(super) fn claim_group(&mut self, g: GroupId, proof: StopProof) {
+        let epoch = self.next_epoch(g, proof);
+        let exclusion = self.exclusion_with(g, proof);
+        let mirrored = self.group_config(g).mirrored;
+        let rec = self.rec(g);
+        rec.granted = epoch;
+        rec.intent = rec.intent.max(epoch);
+        if mirrored {
+            rec.set = set_at_grant(rec.set, epoch, exclusion.is_some());
+        }
+        let gr = self.gr(g);
+        gr.role = Role::Claiming { epoch, proof };
+        gr.exclusion = exclusion;
+        gr.want = None;
+        gr.promised = None;
+        gr.forced_current = false;
+        gr.released = None;
+        gr.admission = None;
+        gr.admitting = None;
+        gr.full = false;
+        self.unask(g);
+        self.emit(EventKind::Proof { group: g, proof });
+        self.role_changed(g);
+    }
+
+    fn next_epoch(&self, g: GroupId, proof: StopProof) -> Epoch {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::ReuseEpoch) {
+            return self.highest_known(g).max(Epoch(1));
+        }
+        match (proof, self.group(g).want) {
+            (StopProof::Yielded { .. } | StopProof::NeverStarted, Some(w)) => w.epoch,
+            _ => {
+                let rec = self.st.record.group(g);
+                let known = self.highest_known(g);
+                if rec.intent > known { rec.intent } else { known.next() }
+            }
+        }
+    }
+
+    /// Whether the proof of the owner's stop also excludes the other copy.
+    fn exclusion_with(&self, g: GroupId, proof: StopProof) -> Option<ExclusionProof> {
+        if !self.group_config(g).mirrored {
+            return None;
+        }
+        let release = self.group(g).release;
+        if release.is_some_and(|r| r.excluded) {
+            return Some(ExclusionProof::Consented);
+        }
+        let by_life = self.st.peer.current().and_then(|l| l.ended).map(|e| exclusion_of(e.how));
+        match proof {
+            StopProof::Fenced { scope: FenceScope::Access } => None,
+            StopProof::Fenced { .. } => Some(ExclusionProof::Fenced),
+            StopProof::Rebooted { .. } => Some(ExclusionProof::Rebooted),
+            StopProof::OperatorConfirmed { .. } => Some(ExclusionProof::OperatorConfirmed),
+            StopProof::Released { forced: true, .. } => by_life.unwrap_or(Some(ExclusionProof::Departed)),
+            _ => by_life.flatten(),
+        }
+    }
+
+    pub(super) fn advance_claim(&mut self, g: GroupId, epoch: Epoch, proof: StopProof) {
+        if self.claim_is_void(g, epoch, proof) {
+            self.abort_claim(g, epoch);
+            return;
+        }
+        if self.st.durable.group(g).granted != epoch
+            || self.st.durable.group(g).set != self.st.record.group(g).set
+        {
+            return;
+        }
+        self.emit(EventKind::Granted { group: g, epoch, proof });
+        let hold = self.address_wait(g, proof);
+        let exclusion = self.group(g).exclusion;
+        let generation = self.st.durable.group(g).set.generation();
+        let gr = self.gr(g);
+        gr.role = Role::Starting { step: 0 };
+        gr.epoch = epoch;
+        gr.proof = Some(proof);
+        gr.hold_until = hold;
+        gr.restarts = 0;
+        gr.release = None;
+        gr.owner = None;
+        gr.operator_confirmed = None;
+        gr.suspended = None;
+        gr.switching = None;
+        gr.prepare = None;
+        gr.ready = None;
+        gr.confirm = None;
+        gr.final_lsn = None;
+        gr.rule = None;
+        gr.ask = None;
+        gr.asked = None;
+        gr.admit = None;
+        gr.data.caught_up = None;
+        gr.data.stalled = false;
+        if let Some(proof) = exclusion {
+            self.emit(EventKind::Alone { group: g, generation, proof });
+        }
+        self.grant_permission(g);
+        self.role_changed(g);
+    }
+
+    /// A device that ended only processes leaves addresses to their own expiry.
+    fn address_wait(&self, g: GroupId, proof: StopProof) -> Option<crate::Instant> {
+        let StopProof::Fenced { scope: FenceScope::Processes | FenceScope::Access } = proof else {
+            return None;
+        };
+        let at = self.st.peer.current().and_then(|l| l.ended).map_or(self.st.now, |e| e.at);
+        let life = self.group_config(g).address_lifetime;
+        (!life.is_zero()).then(|| at + crate::timing::address_expiry(life))
+    }
+
+    /// A proof that was disproved before it was acted on.
+    fn claim_is_void(&self, g: GroupId, epoch: Epoch, proof: StopProof) -> bool {
+        let claim = self.st.peer.claims.get(&g);
+        let overtaken = claim.is_some_and(|c| {
+            self.st.peer.is_alive()
+                && matches!(c.state, ClaimState::Owner | ClaimState::Claiming)
+                && c.epoch >= epoch
+        });
+        let disproved = match proof {
+            StopProof::Fenced { .. } => self.st.fence.liar && self.st.peer.is_alive(),
+            StopProof::OperatorConfirmed { .. } => self.st.peer.is_alive(),
+            _ => false,
+        };
+        overtaken || disproved
+    }
+
+    /// The grant is burnt. A copy that was written down as alone is not current any more.
+    fn abort_claim(&mut self, g: GroupId, epoch: Epoch) {
+        let mirrored = self.group_config(g).mirrored;
+        let rec = self.rec(g);
+        if mirrored && let SetRecord::Alone { generation, .. } = rec.set {
+            rec.set = SetRecord::Out { epoch, generation };
+        }
+        let gr = self.gr(g);
+        gr.role = Role::Standby;
+        gr.exclusion = None;
+        gr.release = None;
+        gr.operator_confirmed = None;
+        self.role_changed(g);
+    }
+}
+
+pub(super) const fn exclusion_of(how: EndedHow) -> Option<ExclusionProof> {
+    match how {
+        EndedHow::Fenced(FenceScope::Access) => None,
+        EndedHow::Fenced(_) => Some(ExclusionProof::Fenced),
+        EndedHow::Guardian | EndedHow::Departed => Some(ExclusionProof::Departed),
+        EndedHow::Rebooted(_) => Some(ExclusionProof::Rebooted),
+        EndedHow::Operator => Some(ExclusionProof::OperatorConfirmed),
+    }
+}
+
+fn set_at_grant(set: SetRecord, epoch: Epoch, excluded: bool) -> SetRecord {
+    match set {
+        SetRecord::Alone { generation, .. } => SetRecord::Alone { epoch, generation },
+        other if excluded => SetRecord::Alone { epoch, generation: other.generation().next() },
+        SetRecord::Never => SetRecord::Both { generation: crate::Generation(1) },
+        SetRecord::Both { generation } | SetRecord::Out { generation, .. } => SetRecord::Both { generation },
+    }
+}

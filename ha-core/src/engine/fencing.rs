@@ -1,0 +1,233 @@
+//! When a device is asked, and when it may shoot (rule 11).
+
+use super::machine::Engine;
+use super::state::{EndedHow, FenceOp, Role};
+use super::{Action, EventKind, FenceAnswer, PeerState, TimeoutEdge};
+use crate::config::{Config, FenceConfig};
+use crate::{GroupId, Instant, OpId, SetRecord};
+use std::time::Duration;
+
+/// A shot is issued only in this part of an own slot, else in the next turn.
+const SLOT_WINDOW_DIVISOR: u32 = 10;
+
+/// Slots in a turn: first in order, second, and two for nodes whose weights the other may not know.
+const SLOTS_IN_TURN: u64 = 4;
+
+impl Engine {
+    pub(super) fn run_fencing(&mut self) {
+        self.watch_fence_ops();
+        let Some(config) = self.cfg.fence.clone() else { return };
+        if self.st.fence.liar {
+            return;
+        }
+        let query = self.may_query();
+        if query && self.st.fence.query.is_none() && self.st.now >= self.st.fence.next_query {
+            self.query(&config);
+        }
+        if self.st.fence.shot.is_none() && self.may_shoot() {
+            self.shoot(&config);
+        }
+    }
+
+    fn query(&mut self, config: &FenceConfig) {
+        let op = self.fence_op(config.timeout);
+        self.st.fence.query = Some(op);
+        self.st.fence.next_query = self.st.now + self.cfg.timing.query_interval;
+        let target = Config::peer_of(self.st.me);
+        self.outbox.push_back(Action::FenceQuery { op: op.op, target });
+    }
+
+    fn shoot(&mut self, config: &FenceConfig) {
+        let op = self.fence_op(config.timeout + config.effect);
+        self.st.fence.shot = Some(op);
+        self.st.fence.last_turn = self.slot_now().map(|(turn, _, _)| turn);
+        self.emit(EventKind::Shoot);
+        let target = Config::peer_of(self.st.me);
+        self.outbox.push_back(Action::FenceShoot { op: op.op, target });
+    }
+
+    fn fence_op(&mut self, timeout: Duration) -> FenceOp {
+        FenceOp { op: self.op_id(), issued: self.st.now, deadline: self.st.now + timeout }
+    }
+
+    fn watch_fence_ops(&mut self) {
+        let now = self.st.now;
+        if self.st.fence.query.take_if(|q| now >= q.deadline).is_some() {
+            self.st.fence.failures += 1;
+            self.timed_out(TimeoutEdge::FenceQuery);
+        }
+        if self.st.fence.shot.take_if(|q| now >= q.deadline).is_some() {
+            self.st.fence.failures += 1;
+            self.timed_out(TimeoutEdge::FenceShot);
+        }
+    }
+
+    pub(super) fn take_fence(&mut self, op: OpId, answer: FenceAnswer) {
+        let query = self.st.fence.query.take_if(|q| q.op == op);
+        let Some(issued) = query.or_else(|| self.st.fence.shot.take_if(|q| q.op == op)).map(|q| q.issued)
+        else {
+            return;
+        };
+        match answer {
+            FenceAnswer::Off { scope } => {
+                // "Off" counts only if nothing was heard since the question was put; else it is put again.
+                if self.last_heard() <= issued && !self.st.fence.liar {
+                    if let Some(life) = self.st.peer.incarnation() {
+                        self.end_life(life, EndedHow::Fenced(scope));
+                    } else {
+                        self.note_absent_peer_off(scope);
+                    }
+                } else {
+                    self.st.fence.next_query = self.st.now;
+                }
+            }
+            FenceAnswer::On if query.is_some() => {}
+            FenceAnswer::On | FenceAnswer::Failed => self.st.fence.failures += 1,
+        }
+        self.again = true;
+    }
+
+    /// The device is asked from *suspect* on, whenever its "off" would let this node act.
+    fn may_query(&self) -> bool {
+        let silent = matches!(self.st.peer.state, PeerState::Suspect | PeerState::Dead) || self.is_mute();
+        let absent = self.st.peer.state == PeerState::Unknown && self.boot_wait_over();
+        self.group_ids().any(|g| {
+            silent && (self.would_start(g) || self.would_go_alone(g)) || absent && self.starts_on_absence(g)
+        })
+    }
+
+    fn may_shoot(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::ShootTheLiving) && self.st.peer.state == PeerState::Alive {
+            return self.group_ids().any(|g| self.would_go_alone(g) && self.group(g).data.stalled);
+        }
+        let dead = self.st.peer.state == PeerState::Dead || self.is_mute();
+        if !dead || self.st.leaving.is_some() || !self.group_ids().any(|g| self.has_reason_to_shoot(g)) {
+            return false;
+        }
+        if !self.timing_fits() {
+            return false;
+        }
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::ShootAtOnce) {
+            return true;
+        }
+        if !self.group_ids().any(|g| self.peer_may_have_reason(g)) {
+            return self.st.fence.failures == 0 || self.in_own_slot();
+        }
+        self.in_own_slot()
+    }
+
+    fn has_reason_to_shoot(&self, g: GroupId) -> bool {
+        self.would_start(g) || self.would_go_alone(g)
+    }
+
+    /// This node is current for the group and would start it on a proof of the peer's end.
+    fn would_start(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        gr.is_idle() && self.is_viable(g) && (gr.owner.is_some() || !self.group_config(g).mirrored)
+    }
+
+    /// This node owns a mirrored group and is not yet alone.
+    fn would_go_alone(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        gr.is_owner()
+            && !matches!(gr.role, Role::Stopping { .. })
+            && self.group_config(g).mirrored
+            && matches!(self.st.record.group(g).set, SetRecord::Both { .. })
+    }
+
+    /// By the last beats, and by what this node itself let the peer become.
+    fn peer_may_have_reason(&self, g: GroupId) -> bool {
+        let mirrored = self.group_config(g).mirrored;
+        let gr = self.group(g);
+        if gr.is_owner() {
+            return !mirrored || matches!(self.st.record.group(g).set, SetRecord::Both { .. });
+        }
+        let claim = self.st.peer.claims.get(&g);
+        mirrored && claim.is_some_and(|c| !c.set.is_alone())
+    }
+
+    fn in_own_slot(&self) -> bool {
+        let Some((turn, slot, position)) = self.slot_now() else { return false };
+        slot == self.own_slot()
+            && position < self.cfg.slot() / SLOT_WINDOW_DIVISOR
+            && self.st.fence.last_turn != Some(turn)
+    }
+
+    /// Turn, slot and position in it, counted from the send time of our newest beat known to be echoed.
+    fn slot_now(&self) -> Option<(u64, u64, Duration)> {
+        let origin = match self.st.peer.mute_since {
+            Some(at) => at,
+            None => self.last_echoed()? + self.cfg.latest_dead(),
+        };
+        let slot = u64::try_from(self.cfg.slot().as_nanos()).unwrap_or(u64::MAX).max(1);
+        let t = u64::try_from(self.st.now.since(origin).as_nanos()).unwrap_or(u64::MAX);
+        if self.st.now < origin {
+            return None;
+        }
+        let n = t / slot;
+        Some((n / SLOTS_IN_TURN, n % SLOTS_IN_TURN, Duration::from_nanos(t % slot)))
+    }
+
+    fn own_slot(&self) -> u64 {
+        let (mine, theirs) = (self.weight(), self.st.peer.weight);
+        let lower = self.st.me.0 == 0;
+        if self.st.peer.my_weight_there != Some(mine) {
+            return if lower { 2 } else { 3 };
+        }
+        match mine.cmp(&theirs) {
+            std::cmp::Ordering::Greater => 0,
+            std::cmp::Ordering::Less => 1,
+            std::cmp::Ordering::Equal => u64::from(!lower),
+        }
+    }
+
+    /// When the next own slot begins, while a shot is wanted.
+    pub(super) fn fence_deadline(&self) -> Instant {
+        let mut next = Instant::FAR;
+        for op in [self.st.fence.query, self.st.fence.shot].into_iter().flatten() {
+            next = next.min(op.deadline);
+        }
+        if self.cfg.fence.is_none() || self.st.fence.liar {
+            return next;
+        }
+        if self.st.fence.query.is_none() && self.may_query() {
+            next = next.min(self.st.fence.next_query);
+        }
+        let dead = self.st.peer.state == PeerState::Dead || self.is_mute();
+        if dead && self.st.fence.shot.is_none() && self.group_ids().any(|g| self.has_reason_to_shoot(g)) {
+            next = next.min(self.next_own_slot());
+        }
+        next
+    }
+
+    fn next_own_slot(&self) -> Instant {
+        let Some((_, slot, position)) = self.slot_now() else {
+            return self.last_echoed().map_or(Instant::FAR, |at| at + self.cfg.latest_dead());
+        };
+        let ahead = (self.own_slot() + SLOTS_IN_TURN - slot - 1) % SLOTS_IN_TURN + 1;
+        let whole = self.cfg.slot() * u32::try_from(ahead).unwrap_or(1);
+        self.st.now + whole.saturating_sub(position)
+    }
+
+    /// A live peer that let the question for consent pass twice.
+    pub(super) const fn is_mute(&self) -> bool {
+        self.st.peer.mute_since.is_some()
+    }
+
+    /// Rule 6: the slots of both nodes must be of one length, or both could shoot.
+    pub(super) fn timing_fits(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::IgnoreJointTiming) {
+            return true;
+        }
+        let (dead, slot, feed) = self.safety_values();
+        self.st.peer.safety.is_none_or(|theirs| crate::timing::fits((dead, slot, feed), theirs))
+    }
+
+    /// How often the device was tried in vain since the peer died.
+    pub(super) fn fencing_is_hopeless(&self) -> bool {
+        self.cfg.fence.is_none() || self.st.fence.liar || self.st.fence.failures >= 3 || !self.timing_fits()
+    }
+}

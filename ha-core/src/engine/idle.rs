@@ -1,0 +1,457 @@
+//! A group that this node does not own: follow its owner, or find a proof and claim it, or ask.
+
+use super::boot_table::{Candidate, Verdict, judge};
+use super::machine::Engine;
+use super::state::{Asking, EndedHow, Release, Role};
+use super::{ClaimState, EventKind, PeerState, Question, TimeoutEdge};
+use crate::{Epoch, FenceScope, GroupId, Incarnation, Nonce, SetRecord, StopProof};
+
+impl Engine {
+    pub(super) fn advance(&mut self, g: GroupId) {
+        self.answer_set_questions(g);
+        match self.group(g).role {
+            Role::Waiting | Role::Standby => self.advance_idle(g),
+            Role::Claiming { epoch, proof } => self.advance_claim(g, epoch, proof),
+            Role::Starting { .. } | Role::Active | Role::Stopping { .. } => self.advance_owner(g),
+        }
+        self.repeat_question(g);
+    }
+
+    fn advance_idle(&mut self, g: GroupId) {
+        self.prepare_intent(g);
+        if self.follows_owner(g) || self.st.leaving.is_some() {
+            return;
+        }
+        if let Some(proof) = self.usable_proof(g) {
+            self.claim_group(g, proof);
+            return;
+        }
+        self.answer_want(g);
+        self.arbitrate(g);
+    }
+
+    /// The live peer owns the group: stand by.
+    fn follows_owner(&mut self, g: GroupId) -> bool {
+        let Some(claim) = self.st.peer.claims.get(&g).copied() else { return false };
+        let owning = matches!(claim.state, ClaimState::Owner | ClaimState::Claiming);
+        let released = self.group(g).release.is_some_and(|r| r.epoch >= claim.epoch);
+        if !owning || released || !self.st.peer.is_alive() {
+            return false;
+        }
+        let rec = self.st.record.group(g);
+        if claim.epoch > rec.floor && claim.epoch > rec.granted {
+            self.rec(g).floor = claim.epoch;
+        }
+        let gr = self.gr(g);
+        gr.want = None;
+        gr.promised = None;
+        gr.wanted = None;
+        gr.operator_confirmed = None;
+        if gr.released.is_some_and(|r| claim.epoch > r.epoch) {
+            gr.released = None;
+        }
+        let rests = gr.role == Role::Standby && gr.question.is_none();
+        if !rests {
+            gr.role = Role::Standby;
+            self.unask(g);
+            self.role_changed(g);
+        }
+        true
+    }
+
+    /// Records that a life of the peer owns the group.
+    pub(super) fn note_owner(&mut self, g: GroupId, from: Incarnation, epoch: Epoch) {
+        let gr = self.gr(g);
+        if gr.owner != Some((from, epoch)) {
+            gr.owner = Some((from, epoch));
+            self.again = true;
+        }
+        let gr = self.gr(g);
+        if gr.release.is_some_and(|r| r.epoch < epoch) {
+            gr.release = None;
+        }
+    }
+
+    pub(super) fn note_release(&mut self, g: GroupId, release: Release) {
+        let gr = self.group(g);
+        let stale = gr.is_owner() && release.epoch < gr.epoch
+            || release.epoch < self.st.record.group(g).granted
+            || gr.release.is_some_and(|r| r.epoch > release.epoch)
+            || gr.promised.is_some_and(|p| p.epoch > release.epoch);
+        if !stale && gr.release.is_none_or(|r| r.epoch < release.epoch || r.forced != release.forced) {
+            self.gr(g).release = Some(release);
+            self.again = true;
+        }
+    }
+
+    /// The intent is written early, while the proof is still awaited.
+    fn prepare_intent(&mut self, g: GroupId) {
+        let silent = matches!(self.st.peer.state, PeerState::Suspect | PeerState::Dead);
+        let prepared = self.group(g).prepare.is_some();
+        let known = self.highest_known(g);
+        if (silent || prepared)
+            && self.is_viable(g)
+            && self.group(g).owner.is_some()
+            && self.st.record.group(g).intent <= known
+        {
+            self.rec(g).intent = known.next();
+        }
+    }
+
+    /// The highest epoch anybody is known to have granted, or this node to have promised or meant.
+    pub(super) fn highest_known(&self, g: GroupId) -> Epoch {
+        let rec = self.st.record.group(g);
+        let gr = self.group(g);
+        let claim = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.highest.max(c.epoch));
+        let owner = gr.owner.map_or(Epoch(0), |(_, e)| e);
+        let release = gr.release.map_or(Epoch(0), |r| r.epoch);
+        rec.granted.max(rec.floor).max(claim).max(owner).max(release)
+    }
+
+    pub(super) fn boot_wait_over(&self) -> bool {
+        self.st.now.since(self.st.started) >= self.cfg.timing.boot_wait
+    }
+
+    pub(super) fn starts_on_absence(&self, g: GroupId) -> bool {
+        self.group(g).is_idle() && !self.group_config(g).mirrored && !self.group(g).failed_here
+    }
+
+    /// A proof that the previous owner stopped, together with data that may be used on it.
+    fn usable_proof(&mut self, g: GroupId) -> Option<StopProof> {
+        if self.group(g).failed_here {
+            return None;
+        }
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::TakeoverWithoutProof)
+            && self.st.peer.state == PeerState::Dead
+            && self.is_viable(g)
+        {
+            return Some(StopProof::AssumedDead);
+        }
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::CurrentAtBoot)
+            && self.boot_wait_over()
+            && self.st.peer.state == PeerState::Unknown
+        {
+            return Some(StopProof::Fenced { scope: FenceScope::Incarnation });
+        }
+        let proof = self.stop_proof(g).filter(|p| self.is_current_for(g, *p));
+        proof.or_else(|| self.own_alone_proof(g)).or_else(|| self.assumed(g))
+    }
+
+    fn stop_proof(&self, g: GroupId) -> Option<StopProof> {
+        let gr = self.group(g);
+        if let Some(r) = gr.release {
+            return Some(StopProof::Released { epoch: r.epoch, final_lsn: r.final_lsn, forced: r.forced });
+        }
+        let life = match gr.owner {
+            Some((incarnation, _)) => self.st.peer.life(incarnation),
+            None => self.st.peer.current(),
+        };
+        let epoch = gr.owner.map_or(Epoch(0), |(_, e)| e);
+        if let Some(ended) = life.and_then(|l| l.ended) {
+            return Some(match ended.how {
+                EndedHow::Fenced(scope) => StopProof::Fenced { scope },
+                EndedHow::Guardian => StopProof::Released { epoch, final_lsn: None, forced: true },
+                EndedHow::Departed => StopProof::Released { epoch, final_lsn: None, forced: false },
+                EndedHow::Rebooted(incarnation) => StopProof::Rebooted { incarnation },
+                EndedHow::Operator => {
+                    StopProof::OperatorConfirmed { incarnation: life.map(|l| l.incarnation) }
+                }
+            });
+        }
+        if let Some(incarnation) = gr.operator_confirmed {
+            return Some(StopProof::OperatorConfirmed { incarnation });
+        }
+        None
+    }
+
+    /// Rule 3: is this copy current, given this proof?
+    fn is_current_for(&self, g: GroupId, proof: StopProof) -> bool {
+        let gr = self.group(g);
+        if !self.group_config(g).mirrored {
+            // Access alone is cut, or nobody's data is at stake.
+            return true;
+        }
+        if gr.forced_current {
+            return true;
+        }
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::StaleStandbyTakesOver) {
+            return true;
+        }
+        match proof {
+            StopProof::Released { final_lsn: Some(last), forced: false, .. } => {
+                self.is_member(g) && gr.data.durable >= last
+            }
+            StopProof::Fenced { scope: FenceScope::Access } => false,
+            StopProof::Released { .. }
+            | StopProof::Fenced { .. }
+            | StopProof::Rebooted { .. }
+            | StopProof::OperatorConfirmed { .. } => self.is_member(g),
+            StopProof::Yielded { .. } | StopProof::NeverStarted | StopProof::StillAlone { .. } => true,
+            StopProof::AssumedDead => false,
+        }
+    }
+
+    /// Admitted to the in-sync set by the life that owned last, and neither consented nor departed since.
+    fn is_member(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        let both = |set: SetRecord| {
+            gr.admission.is_some_and(|a| set == SetRecord::Both { generation: a.generation })
+        };
+        let owner = gr.owner.map(|(inc, _)| inc);
+        gr.admission.is_some_and(|a| owner.is_none_or(|o| o == a.incarnation))
+            && both(self.st.record.group(g).set)
+            && both(self.st.durable.group(g).set)
+    }
+
+    /// Whether this node could take the group over at once.
+    pub(super) fn is_viable(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        let data = !self.group_config(g).mirrored || self.is_member(g);
+        let data = data || self.is_stale_viable();
+        gr.is_idle() && data && !gr.failed_here && self.st.leaving.is_none() && self.st.application_alive
+    }
+
+    fn is_stale_viable(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::StaleStandbyTakesOver) {
+            return true;
+        }
+        false
+    }
+
+    /// Rule 7c: the own durable record says that nobody else can have gone on.
+    fn own_alone_proof(&self, g: GroupId) -> Option<StopProof> {
+        let SetRecord::Alone { epoch, generation } = self.st.durable.group(g).set else { return None };
+        let absent = match self.st.peer.state {
+            PeerState::Unknown => self.boot_wait_over(),
+            PeerState::Dead | PeerState::Gone => true,
+            PeerState::Alive | PeerState::Suspect | PeerState::Unreachable => false,
+        };
+        let unowned = self.group(g).owner.is_none_or(|(_, e)| e <= epoch);
+        (absent && unowned && self.group(g).promised.is_none())
+            .then_some(StopProof::StillAlone { epoch, generation })
+    }
+
+    fn assumed(&self, g: GroupId) -> Option<StopProof> {
+        let absent = self.st.peer.state == PeerState::Unknown && self.boot_wait_over();
+        let dead = self.st.peer.state == PeerState::Dead;
+        (self.cfg.is_unguarded() && !self.group_config(g).mirrored && (absent || dead))
+            .then_some(StopProof::AssumedDead)
+    }
+
+    /// Both nodes are here and nobody owns the group, or nobody else is here at all.
+    fn arbitrate(&mut self, g: GroupId) {
+        if let Some(r) = self.group(g).released {
+            self.watch_successor(g, r.since, r.overdue);
+            if !self.group(g).released.is_some_and(|r| r.overdue) {
+                return;
+            }
+        }
+        match self.st.peer.state {
+            PeerState::Unknown if self.boot_wait_over() => {
+                if self.group(g).role == Role::Waiting && self.group(g).question.is_none() {
+                    self.timed_out(TimeoutEdge::BootWait);
+                }
+                self.ask_operator(g, Question::PeerAbsent);
+            }
+            PeerState::Unknown | PeerState::Suspect => {}
+            PeerState::Dead => self.await_proof(g),
+            PeerState::Gone => {
+                let q =
+                    if self.group(g).failed_here { Question::FailedEverywhere } else { Question::NotCurrent };
+                self.ask_operator(g, q);
+            }
+            PeerState::Alive | PeerState::Unreachable => self.consult_table(g),
+        }
+    }
+
+    fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
+        if !overdue && self.st.now.since(since) >= self.cfg.timing.takeover_deadline {
+            self.timed_out(TimeoutEdge::TakeoverNone);
+            if let Some(r) = &mut self.gr(g).released {
+                r.overdue = true;
+            }
+        }
+    }
+
+    /// The peer is dead: its proof is on the way, or somebody must be asked.
+    fn await_proof(&mut self, g: GroupId) {
+        if self.group(g).failed_here {
+            self.ask_operator(g, Question::FailedEverywhere);
+        } else if !self.is_viable(g) {
+            self.ask_operator(g, Question::NotCurrent);
+        } else if !self.timing_fits() {
+            self.ask_operator(g, Question::TimingMismatch);
+        } else if self.fencing_is_hopeless() {
+            self.ask_operator(g, Question::NoStopProof);
+        }
+    }
+
+    fn consult_table(&mut self, g: GroupId) {
+        let Some(verdict) = self.verdict(g) else { return };
+        match verdict {
+            Verdict::Win => {
+                self.unask(g);
+                self.want_group(g);
+            }
+            Verdict::WinAlone => {
+                if let SetRecord::Alone { epoch, generation } = self.st.durable.group(g).set {
+                    self.claim_group(g, StopProof::StillAlone { epoch, generation });
+                }
+            }
+            Verdict::Lose => {
+                self.gr(g).want = None;
+                self.unask(g);
+            }
+            Verdict::Ask(question) => {
+                self.gr(g).want = None;
+                self.ask_operator(g, question);
+            }
+        }
+    }
+
+    fn want_group(&mut self, g: GroupId) {
+        let known = self.highest_known(g).max(self.st.record.group(g).intent);
+        if self.group(g).want.is_none_or(|w| w.epoch <= known) {
+            let nonce = self.nonce();
+            self.gr(g).want = Some(Asking { epoch: known.next(), nonce });
+            self.again = true;
+        }
+    }
+
+    /// The table's word, once everything about the live peer is known.
+    fn verdict(&self, g: GroupId) -> Option<Verdict> {
+        let peer = &self.st.peer;
+        let (claim, store, init) = (peer.claims.get(&g)?, peer.store?, peer.init?);
+        let me_known = peer.knows_my_store?;
+        if matches!(claim.state, ClaimState::Owner | ClaimState::Claiming) {
+            return None;
+        }
+        let rec = self.st.durable.group(g);
+        let mine_pristine = rec.granted == Epoch(0) && rec.set == SetRecord::Never;
+        let theirs_pristine = claim.epoch == Epoch(0) && claim.set == SetRecord::Never;
+        let common = init.is_some() && init == self.st.record.init;
+        let me = Candidate {
+            node: self.st.me,
+            granted: rec.granted,
+            set: rec.set,
+            lsn: self.group(g).data.durable,
+            never_started: mine_pristine && common,
+            amnesiac: !me_known || mine_pristine && !common,
+            unwilling: self.group(g).failed_here,
+        };
+        let other = Candidate {
+            node: crate::config::Config::peer_of(self.st.me),
+            granted: claim.epoch,
+            set: claim.set,
+            lsn: claim.lsn,
+            never_started: theirs_pristine && common,
+            amnesiac: self.st.record.peer_store.is_some_and(|known| known != store)
+                || theirs_pristine && !common,
+            unwilling: claim.state == ClaimState::Blocked && self.failed_there(g),
+        };
+        let config = self.group_config(g);
+        Some(judge(config.mirrored, config.preferred, &me, &other))
+    }
+
+    /// The peer took the group over after us and gave it up at once: it cannot run it.
+    fn failed_there(&self, g: GroupId) -> bool {
+        self.group(g).release.is_some_and(|r| !r.forced && r.epoch > self.st.record.group(g).granted)
+    }
+
+    /// Answers the live peer's wish for an epoch: promise, unless a proof of our own is in use.
+    fn answer_want(&mut self, g: GroupId) {
+        let Some(w) = self.group(g).wanted else { return };
+        let rec = self.st.record.group(g);
+        if !self.st.peer.is_alive() || self.st.peer.incarnation() != Some(w.incarnation) {
+            return;
+        }
+        if self.group(g).promised == Some(w)
+            || w.epoch < rec.floor.max(rec.granted).next() && self.group(g).promised.is_none()
+        {
+            return;
+        }
+        if !matches!(self.verdict(g), Some(Verdict::Lose)) || w.epoch <= rec.granted {
+            return;
+        }
+        let promised = self.rec(g);
+        promised.floor = promised.floor.max(w.epoch);
+        if let SetRecord::Alone { generation, .. } = promised.set {
+            promised.set = SetRecord::Out { epoch: w.epoch, generation };
+        }
+        let gr = self.gr(g);
+        gr.promised = Some(w);
+        gr.release = None;
+        gr.owner = None;
+        gr.admission = None;
+        gr.operator_confirmed = None;
+        gr.released = None;
+        gr.want = None;
+        self.again = true;
+    }
+
+    pub(super) fn take_yielded(&mut self, g: GroupId, from: Incarnation, epoch: Epoch, nonce: Nonce) {
+        let gr = self.group(g);
+        let asked = gr.want.is_some_and(|w| w.epoch == epoch && w.nonce == nonce);
+        if !asked || !gr.is_idle() || self.st.leaving.is_some() {
+            return;
+        }
+        let pristine =
+            self.st.durable.group(g).set == SetRecord::Never && self.st.durable.group(g).granted == Epoch(0);
+        let proof =
+            if pristine { StopProof::NeverStarted } else { StopProof::Yielded { epoch, incarnation: from } };
+        self.claim_group(g, proof);
+    }
+
+    /// Answers that belong to an earlier life of the peer are void.
+    pub(super) fn forget_answers(&mut self, g: GroupId) {
+        let gr = self.gr(g);
+        gr.want = None;
+        gr.wanted = None;
+        gr.promised = None;
+        gr.confirm = None;
+        gr.prepare = None;
+        gr.ready = None;
+        gr.admit = None;
+        gr.asked = None;
+        gr.ask = None;
+        gr.full = false;
+        gr.outside_seen = None;
+        if gr.operator_confirmed.is_some() {
+            gr.operator_confirmed = None;
+        }
+    }
+
+    pub(super) fn ask_operator(&mut self, g: GroupId, question: Question) {
+        if self.group(g).question == Some(question) {
+            return;
+        }
+        let repeat = self.st.now + self.cfg.timing.question_interval;
+        let gr = self.gr(g);
+        gr.question = Some(question);
+        gr.question_repeat = repeat;
+        self.emit(EventKind::Asked { group: g, question });
+        self.role_changed(g);
+    }
+
+    pub(super) fn unask(&mut self, g: GroupId) {
+        if self.gr(g).question.take().is_some() {
+            self.gr(g).question_repeat = crate::Instant::FAR;
+            self.emit(EventKind::Unasked { group: g });
+            self.role_changed(g);
+        }
+    }
+
+    fn repeat_question(&mut self, g: GroupId) {
+        let now = self.st.now;
+        let (Some(question), true) = (self.group(g).question, now >= self.group(g).question_repeat) else {
+            return;
+        };
+        self.gr(g).question_repeat = now + self.cfg.timing.question_interval;
+        self.timed_out(TimeoutEdge::Question);
+        self.emit(EventKind::Asked { group: g, question });
+    }
+}

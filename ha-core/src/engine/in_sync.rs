@@ -1,0 +1,286 @@
+//! A mirror's in-sync set: exclusion by proof, admission by durable steps on both sides (rules 2 and 3).
+
+use super::claim::exclusion_of;
+use super::machine::Engine;
+use super::state::{Admission, Ask, AskedConsent, Role, Why};
+use super::{AckRule, Action, CaughtUp, ClaimState, EventKind, PeerState, Question, TimeoutEdge};
+use crate::{Epoch, ExclusionProof, Generation, GroupId, Nonce, SetRecord};
+
+/// A live peer that let this many questions pass is mute.
+const ROUNDS_UNTIL_MUTE: u8 = 2;
+
+impl Engine {
+    // --- owner ---
+
+    pub(super) fn advance_set(&mut self, g: GroupId) {
+        if !self.group_config(g).mirrored
+            || matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. })
+        {
+            return;
+        }
+        match self.st.record.group(g).set {
+            SetRecord::Both { generation } => {
+                self.note_full(g, generation);
+                if let Some(proof) = self.exclusion_proof(g) {
+                    self.exclude(g, generation, proof);
+                } else {
+                    self.seek_consent(g, generation);
+                    self.admit_copy(g);
+                }
+            }
+            SetRecord::Alone { .. } => self.admit_copy(g),
+            SetRecord::Never | SetRecord::Out { .. } => {}
+        }
+        self.announce_rule(g);
+        self.open_admission(g);
+    }
+
+    /// The rule that the durable record allows.
+    pub(super) fn current_rule(&self, g: GroupId) -> AckRule {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::AloneWithoutProof) && self.group(g).data.stalled {
+            return AckRule::Alone(self.st.durable.group(g).set.generation());
+        }
+        match (self.st.record.group(g).set, self.st.durable.group(g).set) {
+            // Going alone waits for the record; waiting for both begins with the decision.
+            (SetRecord::Alone { .. }, SetRecord::Alone { generation, .. }) => AckRule::Alone(generation),
+            (record, _) => AckRule::Both(record.generation()),
+        }
+    }
+
+    fn announce_rule(&mut self, g: GroupId) {
+        let rule = self.current_rule(g);
+        let promoted = matches!(self.group(g).role, Role::Active | Role::Starting { step: 1.. });
+        if promoted && self.group(g).rule != Some(rule) {
+            let epoch = self.group(g).epoch;
+            self.gr(g).rule = Some(rule);
+            self.outbox.push_back(Action::Acknowledge { group: g, epoch, rule });
+            if let (AckRule::Alone(generation), Some(proof)) = (rule, self.group(g).exclusion) {
+                self.emit(EventKind::Alone { group: g, generation, proof });
+            }
+        }
+    }
+
+    /// Why the other copy can never be promoted without us, if it is so.
+    fn exclusion_proof(&self, g: GroupId) -> Option<ExclusionProof> {
+        let peer = &self.st.peer;
+        let current = peer.current()?;
+        if let Some(ended) = current.ended {
+            return exclusion_of(ended.how);
+        }
+        // A new life boots not current: whichever life was the member, it ended.
+        let member = self.group(g).admitting.map(|a| a.incarnation);
+        let ended = member.filter(|m| *m != current.incarnation).and_then(|m| peer.ended(m))?;
+        exclusion_of(ended.how)
+    }
+
+    fn exclude(&mut self, g: GroupId, generation: Generation, proof: ExclusionProof) {
+        let epoch = self.group(g).epoch;
+        self.rec(g).set = SetRecord::Alone { epoch, generation: generation.next() };
+        let gr = self.gr(g);
+        gr.exclusion = Some(proof);
+        gr.ask = None;
+        gr.admitting = None;
+        gr.full = false;
+        gr.outside_seen = None;
+        gr.data.caught_up = None;
+        if gr.question == Some(Question::NoExclusionProof) {
+            self.unask(g);
+        }
+        self.st.peer.mute_since = None;
+        self.role_changed(g);
+    }
+
+    /// The acknowledgements stopped although the peer lives: hand over if it sees more, else ask (rules 2, 10).
+    fn seek_consent(&mut self, g: GroupId, generation: Generation) {
+        let gr = self.group(g);
+        if matches!(gr.role, Role::Stopping { .. }) {
+            return;
+        }
+        if self.st.peer.state == PeerState::Dead && self.fencing_is_hopeless() {
+            self.ask_operator(g, Question::NoExclusionProof);
+        } else if gr.question == Some(Question::NoExclusionProof) && self.st.peer.is_alive() {
+            self.unask(g);
+        }
+        let gr = self.group(g);
+        if !gr.data.stalled || !self.st.peer.is_alive() || self.st.peer.departing {
+            if gr.ask.is_some() && !gr.data.stalled {
+                self.gr(g).ask = None;
+                self.st.peer.mute_since = None;
+            }
+            self.gr(g).outside_seen = None;
+            return;
+        }
+        if self.peer_sees_more(g) {
+            match self.group(g).outside_seen {
+                None => self.gr(g).outside_seen = Some(self.st.peer.health_count),
+                Some(count) if self.st.peer.health_count > count => {
+                    self.revoke(g);
+                    self.begin_stop(g, Why::Handover);
+                }
+                Some(_) => {}
+            }
+            return;
+        }
+        self.gr(g).outside_seen = None;
+        self.ask_consent(g, generation);
+    }
+
+    fn peer_sees_more(&self, g: GroupId) -> bool {
+        self.group(g).role == Role::Active && self.st.peer.outside > self.st.outside && self.peer_is_viable(g)
+    }
+
+    fn ask_consent(&mut self, g: GroupId, generation: Generation) {
+        let now = self.st.now;
+        match self.group(g).ask {
+            Some(ask) if ask.generation == generation => {
+                if now.since(ask.since) < self.cfg.timing.ask_deadline {
+                    return;
+                }
+                let rounds = ask.rounds + 1;
+                self.timed_out(if rounds >= ROUNDS_UNTIL_MUTE {
+                    TimeoutEdge::AskMute
+                } else {
+                    TimeoutEdge::AskOverdue
+                });
+                if rounds >= ROUNDS_UNTIL_MUTE && self.st.peer.mute_since.is_none() {
+                    self.st.peer.mute_since = Some(now);
+                }
+                if self.is_mute() && self.fencing_is_hopeless() {
+                    self.ask_operator(g, Question::NoExclusionProof);
+                }
+                self.gr(g).ask = Some(Ask { since: now, rounds, ..ask });
+            }
+            _ => {
+                let nonce = self.nonce();
+                self.gr(g).ask = Some(Ask { generation, nonce, since: now, rounds: 0 });
+                self.again = true;
+            }
+        }
+    }
+
+    pub(super) fn take_consent(&mut self, g: GroupId, epoch: Epoch, generation: Generation, nonce: Nonce) {
+        let gr = self.group(g);
+        let asked = gr.ask.is_some_and(|a| a.generation == generation && a.nonce == nonce);
+        let in_force = self.st.record.group(g).set == SetRecord::Both { generation };
+        if asked && in_force && gr.epoch == epoch && gr.is_owner() {
+            self.exclude(g, generation, ExclusionProof::Consented);
+        }
+    }
+
+    /// The other copy is equal at an equal transaction: count on it durably, then tell it.
+    fn admit_copy(&mut self, g: GroupId) {
+        let gr = self.group(g);
+        let Some(CaughtUp { epoch, incarnation }) = gr.data.caught_up else { return };
+        let current = self.st.peer.incarnation() == Some(incarnation);
+        let same = gr.admitting.is_some_and(|a| a.incarnation == incarnation);
+        let ready = epoch == gr.epoch
+            && current
+            && self.st.peer.is_alive()
+            && !self.st.peer.departing
+            && !gr.data.stalled;
+        let settled = self.st.record == self.st.durable && !matches!(gr.role, Role::Stopping { .. });
+        if same || !ready || !settled || gr.ask.is_some() {
+            return;
+        }
+        let Some(store) = self.st.peer.store else { return };
+        let generation = self.st.record.group(g).set.generation().next();
+        let forgot = self.st.record.peer_store.is_some_and(|known| known != store);
+        self.st.record.peer_store = Some(store);
+        let rec = self.rec(g);
+        rec.set = SetRecord::Both { generation };
+        if forgot {
+            // No epoch that the lost store may have held is ever issued again.
+            rec.floor = Epoch(rec.highest().0.saturating_add(Epoch::AMNESIA_JUMP));
+        }
+        let gr = self.gr(g);
+        gr.admitting = Some(Admission { generation, incarnation });
+        gr.exclusion = None;
+        gr.admit_open = false;
+        gr.full = false;
+        self.again = true;
+    }
+
+    /// Nothing can be acknowledged without the copy any more, and it still has everything: tell it.
+    fn open_admission(&mut self, g: GroupId) {
+        let gr = self.group(g);
+        let Some(a) = gr.admitting else { return };
+        let in_force = gr.data.rule == Some(AckRule::Both(a.generation)) && gr.data.caught_up.is_some();
+        if in_force && !gr.admit_open && self.is_durably_both(g, a.generation) {
+            self.gr(g).admit_open = true;
+            self.hasten_beats();
+        }
+    }
+
+    fn note_full(&mut self, g: GroupId, generation: Generation) {
+        let gr = self.group(g);
+        let Some(a) = gr.admitting else { return };
+        let claim = self.st.peer.claims.get(&g);
+        let there = claim.is_some_and(|c| {
+            c.set == SetRecord::Both { generation } && c.state == ClaimState::Standby { viable: true }
+        });
+        let full =
+            there && self.st.peer.incarnation() == Some(a.incarnation) && self.is_durably_both(g, generation);
+        if full && !gr.full {
+            self.gr(g).full = true;
+            self.emit(EventKind::Full { group: g, generation });
+        }
+    }
+
+    // --- standby ---
+
+    /// The owner's questions about membership, answered when the answer is durable.
+    pub(super) fn answer_set_questions(&mut self, g: GroupId) {
+        if !self.group_config(g).mirrored || !self.group(g).is_idle() {
+            return;
+        }
+        self.answer_admit(g);
+        self.answer_ask(g);
+    }
+
+    fn answer_admit(&mut self, g: GroupId) {
+        let Some((epoch, generation)) = self.group(g).admit else { return };
+        let Some((owner, owned)) = self.group(g).owner else { return };
+        let current = self.st.peer.incarnation() == Some(owner) && self.st.peer.is_alive();
+        if !current || owned != epoch || self.st.leaving.is_some() {
+            return;
+        }
+        let set = self.st.record.group(g).set;
+        if generation > set.generation() || set == (SetRecord::Both { generation }) {
+            if set.is_alone() {
+                return self.ask_operator(g, Question::Diverged);
+            }
+            self.rec(g).set = SetRecord::Both { generation };
+            if let Some(store) = self.st.peer.store {
+                self.st.record.peer_store = Some(store);
+            }
+            if self.is_durably_both(g, generation) {
+                self.gr(g).admission = Some(Admission { generation, incarnation: owner });
+                self.gr(g).admit = None;
+                self.unask(g);
+                self.hasten_beats();
+                self.again = true;
+            }
+        } else {
+            self.gr(g).admit = None;
+        }
+    }
+
+    fn answer_ask(&mut self, g: GroupId) {
+        let Some(q) = self.group(g).asked else { return };
+        let known = self.group(g).owner.is_some_and(|(_, epoch)| epoch > q.epoch);
+        let AskedConsent { epoch, generation, .. } = q;
+        let set = self.st.record.group(g).set;
+        let stale = generation < set.generation() || known || self.st.record.group(g).granted >= epoch;
+        let never_member = set == SetRecord::Never;
+        if stale || never_member || set.is_alone() {
+            return;
+        }
+        if set != (SetRecord::Out { epoch, generation }) {
+            self.rec(g).set = SetRecord::Out { epoch, generation };
+            self.gr(g).admission = None;
+            self.gr(g).admit = None;
+            self.role_changed(g);
+        }
+    }
+}

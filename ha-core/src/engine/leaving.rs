@@ -1,0 +1,221 @@
+//! Commands, switchovers and orderly departures.
+
+use super::machine::Engine;
+use super::state::{EndedHow, LeaveHow, Leaving, Role, Why};
+use super::{Action, ClaimState, Command, EventKind, Question, Refusal, TimeoutEdge};
+use crate::{GroupId, Incarnation, Instant};
+
+impl Engine {
+    pub(super) fn take_command(&mut self, command: Command) {
+        match command {
+            Command::Switchover(g) if self.knows(g) => self.ask_switchover(g),
+            Command::Shutdown => self.leave(LeaveHow::Depart),
+            Command::ConfirmPeerOff { group, incarnation } if self.knows(group) => {
+                self.confirm_peer_off(group, incarnation)
+            }
+            Command::ForceCurrent { group } if self.knows(group) => self.force_current(group),
+            Command::TrustFence => {
+                self.st.fence.liar = false;
+                self.st.fence.failures = 0;
+            }
+            Command::ClearFailures(g) if self.knows(g) => {
+                let now = self.st.now;
+                let gr = self.gr(g);
+                gr.failed_here = false;
+                gr.restarts = 0;
+                if gr.hold_until.is_some() {
+                    gr.hold_until = Some(now);
+                }
+                gr.release = gr.release.filter(|r| r.forced);
+                if gr.question == Some(Question::FailedEverywhere) {
+                    self.unask(g);
+                }
+            }
+            _ => self.emit(EventKind::Refused { why: Refusal::NotAsked }),
+        }
+        self.again = true;
+    }
+
+    fn ask_switchover(&mut self, g: GroupId) {
+        let why = if self.group(g).role != Role::Active {
+            Some(Refusal::NotOwner)
+        } else if !self.may_switch(g) {
+            Some(Refusal::TargetNotViable)
+        } else {
+            None
+        };
+        match why {
+            Some(why) => self.emit(EventKind::Refused { why }),
+            None if self.group(g).switching.is_none() => {
+                let now = self.st.now;
+                let gr = self.gr(g);
+                gr.switching = Some(now);
+                gr.ready = None;
+            }
+            None => {}
+        }
+    }
+
+    fn may_switch(&self, g: GroupId) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::MoveAnywhere) {
+            return true;
+        }
+        self.peer_is_viable(g)
+    }
+
+    /// The target wrote its intent: stop and release. It did not: keep the service.
+    pub(super) fn advance_switchover(&mut self, g: GroupId) {
+        let Some(since) = self.group(g).switching else { return };
+        let gr = self.group(g);
+        if gr.role != Role::Active {
+            self.gr(g).switching = None;
+        } else if gr.ready == Some(gr.epoch) && self.may_switch(g)
+            || self.may_switch(g) && !self.peer_is_viable(g)
+        {
+            self.begin_stop(g, Why::Switchover);
+        } else if self.st.now.since(since) >= self.cfg.timing.prepare_deadline {
+            self.gr(g).switching = None;
+            self.timed_out(TimeoutEdge::PrepareNone);
+            self.emit(EventKind::Refused { why: Refusal::TargetNotReady });
+        }
+    }
+
+    /// Standby: the announced switchover's intent is durable.
+    pub(super) fn is_ready(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        let claim = self.st.peer.claims.get(&g);
+        gr.prepare.is_some_and(|epoch| {
+            claim.is_some_and(|c| c.state == ClaimState::Owner && c.epoch == epoch)
+                && self.st.durable.group(g).intent > epoch
+        }) && self.is_viable(g)
+    }
+
+    fn confirm_peer_off(&mut self, g: GroupId, incarnation: Option<Incarnation>) {
+        let asked = matches!(
+            self.group(g).question,
+            Some(
+                Question::NoStopProof
+                    | Question::NoExclusionProof
+                    | Question::PeerAbsent
+                    | Question::Unconfirmed
+                    | Question::TimingMismatch
+            )
+        );
+        if !asked || incarnation != self.st.peer.incarnation() || self.st.peer.is_alive() {
+            self.emit(EventKind::Refused { why: Refusal::NotAsked });
+            return;
+        }
+        match incarnation {
+            Some(life) => self.end_life(life, EndedHow::Operator),
+            None => self.gr(g).operator_confirmed = Some(None),
+        }
+    }
+
+    fn force_current(&mut self, g: GroupId) {
+        let asked = matches!(
+            self.group(g).question,
+            Some(Question::NotCurrent | Question::PeerAbsent | Question::Diverged | Question::NotInitialised)
+        );
+        if !asked || self.st.peer.is_alive() {
+            self.emit(EventKind::Refused { why: Refusal::NotAsked });
+            return;
+        }
+        let peer = self.st.peer.incarnation();
+        let gr = self.gr(g);
+        gr.forced_current = true;
+        gr.operator_confirmed = gr.operator_confirmed.or(Some(peer));
+        if self.group_config(g).mirrored {
+            self.outbox.push_back(Action::ForceData { group: g });
+        }
+    }
+
+    /// A verified "off" of a peer that was never heard in this life.
+    pub(super) fn note_absent_peer_off(&mut self, scope: crate::FenceScope) {
+        let epoch_of_peer = Incarnation(0);
+        self.st.peer.lives.push(super::state::Life {
+            incarnation: epoch_of_peer,
+            identity: None,
+            ended: Some(super::state::Ended { how: EndedHow::Fenced(scope), at: self.st.now }),
+        });
+    }
+
+    pub(super) fn leave(&mut self, how: LeaveHow) {
+        if self.st.leaving.is_none() {
+            self.st.leaving = Some(Leaving { how, idle_since: None });
+            self.again = true;
+        }
+    }
+
+    pub(super) fn is_departing(&self) -> bool {
+        self.st.leaving.is_some_and(|l| l.idle_since.is_some())
+    }
+
+    /// Hands everything over, says goodbye, waits for the successor, ends.
+    pub(super) fn run_leaving(&mut self) {
+        let Some(leaving) = self.st.leaving else { return };
+        for g in self.group_ids() {
+            let stopping = matches!(
+                self.group(g).role,
+                Role::Stopping {
+                    why: Why::Leaving | Why::Switchover | Why::Failed | Why::Handover | Why::Superseded,
+                    ..
+                }
+            );
+            if self.group(g).is_owner() && !stopping {
+                self.begin_stop(g, Why::Leaving);
+            }
+        }
+        if self.st.groups.iter().any(|gr| !gr.is_idle()) || self.st.write.is_some() {
+            return;
+        }
+        let Some(since) = leaving.idle_since else {
+            self.st.leaving = Some(Leaving { idle_since: Some(self.st.now), ..leaving });
+            self.hasten_beats();
+            self.again = true;
+            return;
+        };
+        if self.st.now >= self.leave_at(since) {
+            self.timed_out(TimeoutEdge::Leave);
+            self.finish_leaving(leaving.how);
+        } else if self.st.now >= self.earliest_leave(since) && self.successors_took_over() {
+            self.finish_leaving(leaving.how);
+        }
+    }
+
+    fn finish_leaving(&mut self, how: LeaveHow) {
+        self.outbox.push_back(match how {
+            LeaveHow::Depart => Action::Departed,
+            LeaveHow::Reborn => Action::Reborn,
+        });
+        self.st.ended = true;
+    }
+
+    fn earliest_leave(&self, since: Instant) -> Instant {
+        since + self.cfg.links.iter().map(|l| l.interval).min().unwrap_or_default() * 2
+    }
+
+    fn leave_at(&self, since: Instant) -> Instant {
+        since + self.cfg.timing.prepare_deadline
+    }
+
+    fn successors_took_over(&self) -> bool {
+        !self.st.peer.is_alive()
+            || self.group_ids().all(|g| {
+                let claim = self.st.peer.claims.get(&g);
+                self.group(g)
+                    .released
+                    .is_none_or(|r| claim.is_some_and(|c| c.state == ClaimState::Owner && c.epoch > r.epoch))
+            })
+    }
+
+    pub(super) fn leaving_deadline(&self) -> Instant {
+        match self.st.leaving.and_then(|l| l.idle_since) {
+            Some(since) => {
+                let early = self.earliest_leave(since);
+                if early > self.st.now { early } else { self.leave_at(since) }
+            }
+            None => Instant::FAR,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! A group that this node owns: start in order, watch, restart in place, move to a viable target, release.
+
+use super::machine::Engine;
+use super::state::{Admission, Released, Role, Why};
+use super::{
+    Action, ClaimState, EndReason, EventKind, Health, LinkState, OpKind, OpResult, OpTarget, Permission,
+    Question, TimeoutEdge,
+};
+use crate::{GroupId, OpId, SetRecord};
+use std::time::Duration;
+
+/// First wait before a failed start is tried again where no other node can take it.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+
+/// Longest such wait.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+impl Engine {
+    pub(super) fn advance_owner(&mut self, g: GroupId) {
+        if self.is_superseded(g) {
+            self.yield_to_higher_epoch(g);
+        }
+        self.watch_confirmation(g);
+        self.advance_set(g);
+        self.advance_switchover(g);
+        match self.group(g).role {
+            Role::Starting { step } => self.advance_start(g, step),
+            Role::Active => self.monitor(g),
+            Role::Stopping { why, step, floor } => self.advance_stop(g, why, step, floor),
+            _ => {}
+        }
+    }
+
+    /// Of two live owners the higher epoch goes on; the lower one suspends and keeps its store untouched.
+    fn is_superseded(&self, g: GroupId) -> bool {
+        let epoch = self.group(g).epoch;
+        let superseded = matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. });
+        !superseded
+            && self.st.peer.claims.get(&g).is_some_and(|c| {
+                matches!(c.state, ClaimState::Owner | ClaimState::Claiming)
+                    && c.epoch > epoch
+                    && self.st.peer.is_alive()
+            })
+    }
+
+    fn yield_to_higher_epoch(&mut self, g: GroupId) {
+        self.revoke(g);
+        self.begin_stop(g, Why::Superseded);
+    }
+
+    pub(super) fn targets(&self, g: GroupId) -> u8 {
+        let c = self.group_config(g);
+        c.resources.len() as u8 + u8::from(c.mirrored)
+    }
+
+    pub(super) fn target(&self, g: GroupId, step: u8) -> OpTarget {
+        match (self.group_config(g).mirrored, step) {
+            (true, 0) => OpTarget::Data,
+            (true, n) => OpTarget::Resource(n - 1),
+            (false, n) => OpTarget::Resource(n),
+        }
+    }
+
+    fn advance_start(&mut self, g: GroupId, step: u8) {
+        let now = self.st.now;
+        if self.group(g).op.is_some() {
+            return;
+        }
+        if let Some(hold) = self.group(g).hold_until {
+            if now < hold {
+                return;
+            }
+            if self.group(g).restarts > 0 {
+                self.timed_out(TimeoutEdge::Retry);
+            }
+            self.gr(g).hold_until = None;
+        }
+        if step >= self.targets(g) {
+            self.become_active(g);
+            return;
+        }
+        let target = self.target(g, step);
+        let kind = match target {
+            OpTarget::Data => OpKind::Promote(self.current_rule(g)),
+            OpTarget::Resource(_) => OpKind::Start,
+        };
+        let op = self.start_op(g, target, kind);
+        self.gr(g).op = Some(op);
+    }
+
+    fn become_active(&mut self, g: GroupId) {
+        let now = self.st.now;
+        let intervals: Vec<Duration> =
+            self.group_config(g).resources.iter().map(|r| r.monitor_interval).collect();
+        let gr = self.gr(g);
+        gr.role = Role::Active;
+        for (monitor, interval) in gr.monitors.iter_mut().zip(intervals) {
+            monitor.next = now + interval;
+            monitor.op = None;
+        }
+        self.unask(g);
+        self.role_changed(g);
+    }
+
+    fn monitor(&mut self, g: GroupId) {
+        for r in 0..self.group(g).monitors.len() {
+            let m = self.group(g).monitors[r];
+            if m.op.is_none() && self.st.now >= m.next {
+                let op = self.start_op(g, OpTarget::Resource(r as u8), OpKind::Monitor);
+                self.gr(g).monitors[r].op = Some(op);
+            }
+        }
+    }
+
+    /// A resource or the data did not start, or was found broken, at this step.
+    fn failed_at(&mut self, g: GroupId, step: u8) {
+        let limit = match self.target(g, step) {
+            OpTarget::Data => 1,
+            OpTarget::Resource(r) => u32::from(self.group_config(g).resources[usize::from(r)].restart_limit),
+        };
+        self.gr(g).restarts += 1;
+        let restarts = self.group(g).restarts;
+        let may_move = restarts > limit && self.may_move(g);
+        if may_move {
+            self.gr(g).failed_here = true;
+            self.begin_stop(g, Why::Failed);
+            return;
+        }
+        if restarts > limit {
+            self.ask_operator(g, Question::FailedEverywhere);
+            let doublings = (restarts - limit - 1).min(6);
+            let wait = (RETRY_FIRST * 2u32.pow(doublings)).min(RETRY_MAX);
+            self.gr(g).hold_until = Some(self.st.now + wait);
+        }
+        let top = match self.group(g).role {
+            Role::Active => self.targets(g),
+            _ => (step + 1).min(self.targets(g)),
+        };
+        self.gr(g).role = Role::Stopping { why: Why::Restart, step: top, floor: step };
+        self.cancel_monitors(g);
+        self.role_changed(g);
+    }
+
+    /// Rule 12: only towards a viable target.
+    fn may_move(&self, g: GroupId) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::MoveAnywhere) {
+            return true;
+        }
+        self.peer_is_viable(g)
+    }
+
+    /// Alive both ways, current, willing and not in failure memory.
+    pub(super) fn peer_is_viable(&self, g: GroupId) -> bool {
+        let claim = self.st.peer.claims.get(&g);
+        let viable = claim.is_some_and(|c| c.state == ClaimState::Standby { viable: true });
+        let set = !self.group_config(g).mirrored
+            || claim.is_some_and(|c| {
+                c.set == self.st.durable.group(g).set && matches!(c.set, SetRecord::Both { .. })
+            });
+        let up = self.st.links.iter().any(|l| l.state == LinkState::Up);
+        viable && set && up && self.st.peer.is_alive() && !self.st.peer.departing
+    }
+
+    pub(super) fn begin_stop(&mut self, g: GroupId, why: Why) {
+        if let Some(op) = self.gr(g).op.take() {
+            self.abandon(op);
+        }
+        self.cancel_monitors(g);
+        let step = match self.group(g).role {
+            Role::Starting { step } => (step + 1).min(self.targets(g)),
+            Role::Stopping { step, .. } => step,
+            _ => self.targets(g),
+        };
+        let gr = self.gr(g);
+        gr.role = Role::Stopping { why, step, floor: 0 };
+        gr.switching = None;
+        gr.hold_until = None;
+        gr.ask = None;
+        self.role_changed(g);
+    }
+
+    fn cancel_monitors(&mut self, g: GroupId) {
+        for r in 0..self.group(g).monitors.len() {
+            if let Some(op) = self.gr(g).monitors[r].op.take() {
+                self.abandon(op);
+            }
+        }
+    }
+
+    fn advance_stop(&mut self, g: GroupId, why: Why, step: u8, floor: u8) {
+        if self.group(g).op.is_some() {
+            return;
+        }
+        if step > floor {
+            let target = self.target(g, step - 1);
+            let kind = if target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
+            let op = self.start_op(g, target, kind);
+            self.gr(g).op = Some(op);
+            return;
+        }
+        match why {
+            Why::Restart => {
+                self.gr(g).role = Role::Starting { step: floor };
+                self.role_changed(g);
+            }
+            Why::Superseded => {
+                self.gr(g).role = Role::Standby;
+                self.clear_ownership(g);
+                self.role_changed(g);
+            }
+            Why::Switchover | Why::Handover | Why::Failed | Why::Leaving => self.release(g, why),
+        }
+    }
+
+    /// Everything of the group is stopped: give it up and say so.
+    fn release(&mut self, g: GroupId, why: Why) {
+        self.revoke(g);
+        let epoch = self.group(g).epoch;
+        let mirrored = self.group_config(g).mirrored;
+        let set = self.st.record.group(g).set;
+        let excluded = mirrored && why == Why::Handover;
+        if excluded {
+            self.rec(g).set = SetRecord::Out { epoch, generation: set.generation() };
+        }
+        let peer = self.st.peer.incarnation();
+        let since = self.st.now;
+        let gr = self.gr(g);
+        let final_lsn = if mirrored { gr.final_lsn } else { None };
+        gr.released = Some(Released { epoch, final_lsn, excluded, since, overdue: false });
+        gr.role = Role::Standby;
+        // Our copy holds everything, and the next owner cannot go on without this life of ours.
+        gr.admission = match (set, peer) {
+            (SetRecord::Both { generation }, Some(incarnation)) if !excluded => {
+                Some(Admission { generation, incarnation })
+            }
+            _ => None,
+        };
+        self.clear_ownership(g);
+        self.role_changed(g);
+    }
+
+    fn clear_ownership(&mut self, g: GroupId) {
+        let gr = self.gr(g);
+        gr.epoch = crate::Epoch(0);
+        gr.proof = None;
+        gr.exclusion = None;
+        gr.suspended = None;
+        gr.switching = None;
+        gr.admitting = None;
+        gr.full = false;
+        gr.rule = None;
+        gr.ask = None;
+        gr.restarts = 0;
+        gr.hold_until = None;
+        gr.op = None;
+        self.unask(g);
+    }
+
+    // --- operations ---
+
+    fn start_op(&mut self, group: GroupId, target: OpTarget, kind: OpKind) -> OpId {
+        let op = self.op_id();
+        let c = self.group_config(group);
+        let budget = match (target, kind) {
+            (_, OpKind::Promote(_)) => c.promote_timeout,
+            (_, OpKind::Demote) => c.demote_timeout,
+            (OpTarget::Resource(r), OpKind::Start) => c.resources[usize::from(r)].start_timeout,
+            (OpTarget::Resource(r), OpKind::Stop) => c.resources[usize::from(r)].stop_timeout,
+            (OpTarget::Resource(r), OpKind::Monitor) => c.resources[usize::from(r)].monitor_timeout,
+            (OpTarget::Data, OpKind::Start | OpKind::Stop | OpKind::Monitor) => c.demote_timeout,
+        };
+        let deadline = self.st.now + budget;
+        let epoch = self.group(group).epoch;
+        self.st.ops.insert(op, super::state::Op { group, target, kind, deadline, abandoned: false });
+        self.outbox.push_back(Action::Op { op, group, target, kind, epoch, deadline });
+        op
+    }
+
+    fn abandon(&mut self, op: OpId) {
+        if let Some(o) = self.st.ops.get_mut(&op) {
+            o.abandoned = true;
+            o.deadline = crate::Instant::FAR;
+            self.outbox.push_back(Action::Cancel { op });
+        }
+    }
+
+    pub(super) fn watch_ops(&mut self) {
+        self.watch_write();
+        let now = self.st.now;
+        let late: Vec<_> =
+            self.st.ops.iter().filter(|(_, o)| now >= o.deadline).map(|(id, o)| (*id, *o)).collect();
+        for (id, op) in late {
+            if self.st.ended {
+                return;
+            }
+            self.abandon(id);
+            self.op_overran(id, op);
+        }
+    }
+
+    fn op_overran(&mut self, id: OpId, op: super::state::Op) {
+        let edge = match op.kind {
+            OpKind::Promote(_) => TimeoutEdge::Promote,
+            OpKind::Demote => TimeoutEdge::Demote,
+            OpKind::Start => TimeoutEdge::Start,
+            OpKind::Stop => TimeoutEdge::Stop,
+            OpKind::Monitor => TimeoutEdge::Monitor,
+        };
+        self.timed_out(edge);
+        self.emit(EventKind::OpOverrun { group: op.group });
+        let result = match op.kind {
+            OpKind::Monitor => OpResult::Health(Health::Unknown),
+            #[cfg(feature = "sabotage")]
+            OpKind::Stop | OpKind::Demote if self.is_broken(super::Sabotage::StopOverrunIsDone) => {
+                OpResult::Done { final_lsn: None }
+            }
+            _ => OpResult::Failed,
+        };
+        self.conclude(id, op, result);
+    }
+
+    pub(super) fn op_completed(&mut self, id: OpId, op: super::state::Op, result: OpResult) {
+        if op.abandoned {
+            self.undo_late(op, result);
+        } else {
+            self.conclude(id, op, result);
+        }
+    }
+
+    /// A start that completed after it was given up is undone, unless the same thing runs again by now.
+    fn undo_late(&mut self, op: super::state::Op, result: OpResult) {
+        let started =
+            matches!((op.kind, result), (OpKind::Start | OpKind::Promote(_), OpResult::Done { .. }));
+        let g = op.group;
+        if started && !self.group(g).is_owner() {
+            let kind = if op.target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
+            self.start_op(g, op.target, kind);
+        }
+    }
+
+    fn conclude(&mut self, id: OpId, op: super::state::Op, result: OpResult) {
+        let g = op.group;
+        self.again = true;
+        if let (OpKind::Monitor, OpTarget::Resource(r)) = (op.kind, op.target) {
+            self.monitored(g, r, id, result);
+            return;
+        }
+        if self.group(g).op != Some(id) {
+            // The undoing of a late start: what cannot be stopped is ended by the guardian.
+            if matches!(op.kind, OpKind::Stop | OpKind::Demote) && !matches!(result, OpResult::Done { .. }) {
+                self.end_self(EndReason::StopOverrun);
+            }
+            return;
+        }
+        self.gr(g).op = None;
+        match (self.group(g).role, result) {
+            (Role::Starting { step }, OpResult::Done { .. }) => {
+                self.gr(g).role = Role::Starting { step: step + 1 }
+            }
+            (Role::Starting { step }, _) => {
+                let resource = step.saturating_sub(u8::from(self.group_config(g).mirrored));
+                self.emit(EventKind::Resource { group: g, resource, health: Health::Failed });
+                self.failed_at(g, step);
+            }
+            (Role::Stopping { why, step, floor }, OpResult::Done { final_lsn }) => {
+                let gr = self.gr(g);
+                if op.kind == OpKind::Demote {
+                    gr.final_lsn = final_lsn;
+                }
+                gr.role = Role::Stopping { why, step: step.saturating_sub(1).max(floor), floor };
+            }
+            (Role::Stopping { .. }, _) => self.end_self(EndReason::StopOverrun),
+            _ => {}
+        }
+    }
+
+    fn monitored(&mut self, g: GroupId, r: u8, id: OpId, result: OpResult) {
+        let next = self.st.now + self.group_config(g).resources[usize::from(r)].monitor_interval;
+        let Some(m) = self.gr(g).monitors.get_mut(usize::from(r)) else { return };
+        if m.op != Some(id) {
+            return;
+        }
+        m.op = None;
+        m.next = next;
+        let health = match result {
+            OpResult::Health(h) => h,
+            OpResult::Done { .. } => Health::Running,
+            OpResult::Failed => Health::Unknown,
+        };
+        if health != Health::Running {
+            self.emit(EventKind::Resource { group: g, resource: r, health });
+        }
+        if matches!(health, Health::Failed | Health::Stopped) && self.group(g).role == Role::Active {
+            let step = r + u8::from(self.group_config(g).mirrored);
+            self.failed_at(g, step);
+        }
+    }
+
+    pub(super) fn revoke(&mut self, g: GroupId) {
+        self.gr(g).valid_until = crate::Instant::ZERO;
+        self.outbox.push_back(Action::Token { group: g, permission: Permission::Revoked });
+    }
+}

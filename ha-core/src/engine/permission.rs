@@ -1,0 +1,146 @@
+//! The permission that expires by itself: suspend, then confirm (rule 5).
+
+use super::machine::Engine;
+use super::state::{Role, Suspended, Why};
+use super::{Action, ClaimState, PeerState, Permission, Question, TimeoutEdge};
+use crate::{Epoch, FenceScope, GroupId, Instant, Nonce};
+
+impl Engine {
+    /// Every wake-up reads the clock itself: a permission that ran out meanwhile is suspended first.
+    pub(super) fn expire_permissions(&mut self) {
+        for g in self.group_ids() {
+            let gr = self.group(g);
+            let held = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
+            if held && self.st.now >= gr.valid_until {
+                self.timed_out(TimeoutEdge::TokenExpired);
+                #[cfg(feature = "sabotage")]
+                if self.is_broken(super::Sabotage::RenewWithoutConfirmation) {
+                    self.grant_permission(g);
+                    continue;
+                }
+                self.suspend(g);
+            }
+        }
+    }
+
+    pub(super) fn suspend(&mut self, g: GroupId) {
+        let (since, nonce) = (self.st.now, self.nonce());
+        let gr = self.gr(g);
+        gr.suspended = Some(Suspended { since, nonce, overdue: false });
+        gr.valid_until = Instant::ZERO;
+        let epoch = gr.epoch;
+        self.outbox.push_back(Action::Token { group: g, permission: Permission::Suspended { epoch } });
+        self.role_changed(g);
+    }
+
+    pub(super) fn grant_permission(&mut self, g: GroupId) {
+        let until = self.st.now + self.cfg.timing.token_validity;
+        let renew_at = self.st.now + self.cfg.timing.token_validity / 4;
+        let gr = self.gr(g);
+        gr.valid_until = until;
+        gr.renew_at = renew_at;
+        gr.suspended = None;
+        let epoch = gr.epoch;
+        self.outbox.push_front(Action::Token { group: g, permission: Permission::Valid { epoch, until } });
+    }
+
+    pub(super) fn renew_permissions(&mut self) {
+        for g in self.group_ids() {
+            let gr = self.group(g);
+            let holds = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
+            if holds && self.st.now >= gr.renew_at {
+                self.grant_permission(g);
+            }
+        }
+    }
+
+    pub(super) fn permission_deadline(&self) -> Instant {
+        let mut next = Instant::FAR;
+        for gr in &self.st.groups {
+            if !gr.is_owner() {
+                continue;
+            }
+            match gr.suspended {
+                None if gr.valid_until > Instant::ZERO => next = next.min(gr.renew_at),
+                Some(s) if !s.overdue => next = next.min(s.since + self.cfg.timing.confirm_deadline),
+                _ => {}
+            }
+        }
+        next
+    }
+
+    /// A suspended owner: renewed by the peer's word, or by its own evidence once no word can be had.
+    pub(super) fn watch_confirmation(&mut self, g: GroupId) {
+        let Some(s) = self.group(g).suspended else { return };
+        if !self.st.application_alive
+            || matches!(self.group(g).role, Role::Stopping { why: Why::Superseded | Why::Handover, .. })
+        {
+            return;
+        }
+        if self.st.peer.state == PeerState::Gone {
+            self.resume(g);
+            return;
+        }
+        if self.st.now.since(s.since) < self.cfg.timing.confirm_deadline {
+            return;
+        }
+        if !s.overdue {
+            self.timed_out(TimeoutEdge::ConfirmNone);
+            if let Some(s) = &mut self.gr(g).suspended {
+                s.overdue = true;
+            }
+        }
+        if self.owner_by_own_evidence(g) {
+            self.resume(g);
+        } else {
+            self.ask_operator(g, Question::Unconfirmed);
+        }
+    }
+
+    /// Rule 5 (i) and (ii): nobody can have taken over while this life goes on.
+    fn owner_by_own_evidence(&self, g: GroupId) -> bool {
+        let alone = self.st.durable.group(g).set.is_alone();
+        let needs_our_end =
+            !self.cfg.is_unguarded() && self.cfg.fence.as_ref().is_none_or(|f| f.scope != FenceScope::Access);
+        alone || needs_our_end
+    }
+
+    fn resume(&mut self, g: GroupId) {
+        if self.group(g).question == Some(Question::Unconfirmed) {
+            self.unask(g);
+        }
+        self.grant_permission(g);
+        self.role_changed(g);
+    }
+
+    pub(super) fn take_confirmed(&mut self, g: GroupId, epoch: Epoch, nonce: Nonce) {
+        let gr = self.group(g);
+        if gr.epoch == epoch && gr.suspended.is_some_and(|s| s.nonce == nonce) && self.st.application_alive {
+            self.resume(g);
+        }
+    }
+
+    /// Whether the live owner's question "am I still the owner?" may be answered with yes.
+    pub(super) fn may_confirm(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        let claim = self.st.peer.claims.get(&g);
+        let asks = gr.confirm.is_some_and(|(epoch, _)| {
+            claim.is_some_and(|c| c.state == ClaimState::Owner && c.epoch == epoch)
+                && self.st.record.group(g).granted < epoch
+        });
+        asks && gr.is_idle() && self.st.peer.is_alive()
+    }
+
+    pub(super) fn take_application(&mut self, alive: bool) {
+        self.st.application_alive = alive;
+        if alive {
+            return;
+        }
+        for g in self.group_ids() {
+            let gr = self.group(g);
+            if gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO {
+                self.suspend(g);
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What is said: statements by urgency, packed into what each link can carry.
+
+use super::beat::{Beat, ClaimState, Statement};
+use super::machine::Engine;
+use super::state::Role;
+use super::{Action, EventKind};
+use crate::{GroupId, Instant, LinkId};
+use std::time::Duration;
+
+/// Least time between two beats that are sent early because they say something new.
+const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
+
+impl Engine {
+    pub(super) fn send_beats(&mut self) {
+        let urgent = self.urgent_statements();
+        let news = !urgent.is_empty() && urgent != self.st.last_urgent;
+        if news {
+            self.hasten_beats();
+            self.st.last_urgent.clone_from(&urgent);
+        }
+        for i in 0..self.st.links.len() {
+            if self.st.now >= self.st.links[i].next_send {
+                self.send_beat(i, &urgent);
+            }
+        }
+    }
+
+    /// Brings the next beat of every link forward, as far as the line allows.
+    pub(super) fn hasten_beats(&mut self) {
+        let now = self.st.now;
+        for (link, config) in self.st.links.iter_mut().zip(&self.cfg.links) {
+            let spacing =
+                if config.bits_per_second.is_some() { config.interval / 2 } else { EARLY_BEAT_SPACING };
+            let earliest = link.last_sent.map_or(now, |at| at + spacing).max(now);
+            link.next_send = link.next_send.min(earliest);
+        }
+    }
+
+    fn send_beat(&mut self, i: usize, urgent: &[Statement]) {
+        let now = self.st.now;
+        let (interval, room) = (self.cfg.links[i].interval, self.cfg.links[i].payload_bytes);
+        let statements = self.pack(i, urgent, room);
+        let link = &mut self.st.links[i];
+        link.seq = link.seq.wrapping_add(1);
+        let seq = link.seq;
+        // Keep the rhythm: an early or late beat must not shift all the following ones.
+        let due = link.next_send + interval;
+        link.next_send = if due > now { due } else { now + interval };
+        let (to, echo) = link.heard.map_or((None, None), |(inc, seq)| (Some(inc), Some(seq)));
+        self.remember_sent(i, seq);
+        let beat = Beat { incarnation: self.st.incarnation, to, seq, echo, statements };
+        self.outbox.push_back(Action::SendBeat { link: LinkId(i as u8), beat });
+    }
+
+    /// Urgent statements first, then as many status statements as fit, in rotation.
+    fn pack(&mut self, i: usize, urgent: &[Statement], room: usize) -> Vec<Statement> {
+        let status = self.status_statements();
+        let mut left = room;
+        let mut packed = Vec::with_capacity(urgent.len() + status.len());
+        // On a narrow link every fourth beat is left to the status, so that no flood of questions starves it.
+        let starve = self.st.links[i].seq % 4 == 3;
+        let mut take = |s: Statement, left: &mut usize| {
+            let len = s.len_max_bytes();
+            if len <= *left {
+                *left -= len;
+                packed.push(s);
+                true
+            } else {
+                false
+            }
+        };
+        if !starve || room >= 200 {
+            // Rotate urgent ones too, so that several take turns on a narrow link.
+            let start = if urgent.is_empty() { 0 } else { self.st.links[i].seq as usize % urgent.len() };
+            for s in urgent.iter().cycle().skip(start).take(urgent.len()) {
+                take(*s, &mut left);
+            }
+        }
+        let mut cursor = self.st.links[i].cursor;
+        for _ in 0..status.len() {
+            let s = status[cursor % status.len()];
+            if !take(s, &mut left) {
+                break;
+            }
+            cursor += 1;
+        }
+        self.st.links[i].cursor = if status.is_empty() { 0 } else { cursor % status.len() };
+        packed
+    }
+
+    /// What the peer waits for, or what we wait for.
+    pub(super) fn urgent_statements(&self) -> Vec<Statement> {
+        let mut said = Vec::new();
+        for g in self.group_ids() {
+            self.group_urgent(g, &mut said);
+        }
+        if self.is_departing() {
+            said.push(Statement::Departing);
+        }
+        said
+    }
+
+    fn group_urgent(&self, group: GroupId, said: &mut Vec<Statement>) {
+        let gr = self.group(group);
+        let durable = self.st.durable.group(group);
+        if let Some(r) = gr.released
+            && (!r.excluded || matches!(durable.set, crate::SetRecord::Out { .. }))
+        {
+            let (epoch, final_lsn, excluded) = (r.epoch, r.final_lsn, r.excluded);
+            said.push(Statement::Released { group, epoch, final_lsn, excluded });
+        }
+        if let Some(p) = gr.promised
+            && durable.floor >= p.epoch
+            && gr.is_idle()
+        {
+            said.push(Statement::Yielded { group, epoch: p.epoch, nonce: p.nonce });
+        }
+        if let (Some(w), true) = (gr.want, gr.is_idle()) {
+            said.push(Statement::Want { group, epoch: w.epoch, nonce: w.nonce });
+        }
+        if let Some(q) = gr.asked
+            && self.has_consented(group, q)
+        {
+            said.push(Statement::Consent { group, epoch: q.epoch, generation: q.generation, nonce: q.nonce });
+        }
+        if let Some(a) = gr.ask {
+            said.push(Statement::Ask { group, epoch: gr.epoch, generation: a.generation, nonce: a.nonce });
+        }
+        if let Some(a) = gr.admitting
+            && !gr.full
+            && gr.admit_open
+        {
+            said.push(Statement::Admit { group, epoch: gr.epoch, generation: a.generation });
+        }
+        if let (Some(s), true) = (gr.suspended, gr.is_owner()) {
+            said.push(Statement::Confirm { group, epoch: gr.epoch, nonce: s.nonce });
+        }
+        if let (Some((epoch, nonce)), true) = (gr.confirm, self.may_confirm(group)) {
+            said.push(Statement::Confirmed { group, epoch, nonce });
+        }
+        if gr.switching.is_some() && gr.role == Role::Active {
+            said.push(Statement::Prepare { group, epoch: gr.epoch });
+        }
+        if let (Some(epoch), true) = (gr.prepare, self.is_ready(group)) {
+            said.push(Statement::Ready { group, epoch });
+        }
+    }
+
+    fn status_statements(&self) -> Vec<Statement> {
+        let st = &self.st;
+        let ms = |d: Duration| u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
+        let stall =
+            if st.now.since(st.stall_at) <= Duration::from_secs(1) { st.stall } else { Duration::ZERO };
+        let mut said: Vec<Statement> = self.group_ids().map(|g| self.claim(g)).collect();
+        let knows_yours = st.peer.store.map(|s| st.record.peer_store.is_none_or(|known| known == s));
+        said.extend([
+            Statement::Identity { boot: st.boot, predecessor: st.predecessor },
+            Statement::Stores { mine: st.record.store, knows_yours },
+            Statement::Init { init: st.record.init },
+            Statement::Weights { mine: self.weight(), yours: Some(st.peer.weight) },
+            Statement::Health { outside: st.outside, stall_ms: ms(stall) },
+        ]);
+        let (dead_ms, slot_ms, feed_ms) = self.safety_values();
+        said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
+        said
+    }
+
+    /// What this node is in the group, for the peer.
+    pub(super) fn claim(&self, group: GroupId) -> Statement {
+        let (gr, rec) = (self.group(group), self.st.durable.group(group));
+        let state = match gr.role {
+            Role::Claiming { .. } => ClaimState::Claiming,
+            _ if gr.is_owner() => ClaimState::Owner,
+            _ if gr.question.is_some() => ClaimState::Blocked,
+            Role::Waiting => ClaimState::Waiting,
+            _ => ClaimState::Standby { viable: self.is_viable(group) },
+        };
+        let epoch = match gr.role {
+            Role::Claiming { epoch, .. } => epoch,
+            _ => rec.granted,
+        };
+        let highest = self.st.record.group(group).highest().max(epoch);
+        Statement::Claim { group, epoch, state, set: rec.set, lsn: gr.data.durable, highest }
+    }
+
+    pub(super) fn weight(&self) -> u16 {
+        self.group_ids().filter(|g| self.group(*g).is_owner()).map(|g| self.group_config(g).weight).sum()
+    }
+
+    pub(super) fn safety_values(&self) -> (u16, u16, u16) {
+        let ms = |d: Duration| u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
+        (ms(self.cfg.latest_dead()), ms(self.cfg.slot()), ms(self.cfg.timing.feed_limit))
+    }
+
+    pub(super) fn beat_deadline(&self) -> Instant {
+        self.st.links.iter().map(|l| l.next_send).min().unwrap_or(Instant::FAR)
+    }
+
+    pub(super) fn role_changed(&mut self, g: GroupId) {
+        let gr = self.group(g);
+        let (role, epoch) = (super::status::role_name(gr), gr.epoch);
+        self.emit(EventKind::Role { group: g, role, epoch });
+        self.hasten_beats();
+        self.again = true;
+    }
+}

@@ -1,0 +1,397 @@
+//! What an engine remembers: integers, newtypes and ordered collections, so that states can be compared.
+
+use super::beat::{ClaimState, Predecessor};
+use super::event::{LinkState, PeerState, Question};
+use super::input::{AckRule, DataReport};
+use super::{OpKind, OpTarget};
+use crate::{
+    BootId, Epoch, ExclusionProof, FenceScope, Generation, GroupId, Incarnation, InitId, Instant, Lsn,
+    NodeId, NodeRecord, Nonce, OpId, SetRecord, StopProof, StoreId, WriteId,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct State {
+    pub me: NodeId,
+    pub incarnation: Incarnation,
+    pub boot: BootId,
+    pub predecessor: Predecessor,
+    pub outside: u8,
+    pub now: Instant,
+    pub started: Instant,
+    /// The deadline promised at the last drain; being later than it is a gap of our own.
+    pub wake: Instant,
+    pub stall: Duration,
+    pub stall_at: Instant,
+    pub record: NodeRecord,
+    pub durable: NodeRecord,
+    pub write: Option<Write>,
+    pub links: Vec<Link>,
+    pub peer: Peer,
+    pub fence: Fence,
+    pub groups: Vec<Group>,
+    pub ops: BTreeMap<OpId, Op>,
+    pub leaving: Option<Leaving>,
+    pub application_alive: bool,
+    pub ended: bool,
+    pub next_op: u64,
+    pub next_write: u64,
+    pub next_nonce: u32,
+    /// What was urgent at the last drain; a change is said at once.
+    pub last_urgent: Vec<super::Statement>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Write {
+    pub id: WriteId,
+    pub record: NodeRecord,
+    pub deadline: Instant,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Link {
+    pub state: LinkState,
+    pub seq: u32,
+    /// Our newest beats, oldest first: an echo of one of them tells when the peer still heard us.
+    pub sent: VecDeque<(u32, Instant)>,
+    pub heard: Option<(Incarnation, u32)>,
+    pub last_heard: Option<Instant>,
+    /// When the last beat arrived that echoed a fresh one of ours.
+    pub two_way: Option<Instant>,
+    /// When our newest beat known to be echoed had been sent.
+    pub echoed: Option<Instant>,
+    /// By how much our own gaps extend the peer's deadline.
+    pub grace: Duration,
+    pub last_sent: Option<Instant>,
+    pub next_send: Instant,
+    /// Where the rotation of status statements goes on, on a narrow link.
+    pub cursor: usize,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Peer {
+    pub state: PeerState,
+    /// The lives seen, the current one last.
+    pub lives: Vec<Life>,
+    pub claims: BTreeMap<GroupId, Claim>,
+    pub store: Option<StoreId>,
+    pub knows_my_store: Option<bool>,
+    pub init: Option<Option<InitId>>,
+    pub weight: u16,
+    /// What the peer last heard of our weight.
+    pub my_weight_there: Option<u16>,
+    pub outside: u8,
+    /// Counts the peer's health statements, to compare twice on separate ones.
+    pub health_count: u64,
+    pub safety: Option<(u16, u16, u16)>,
+    pub departing: bool,
+    /// Since when it lets questions pass unanswered.
+    pub mute_since: Option<Instant>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Life {
+    pub incarnation: Incarnation,
+    pub identity: Option<(BootId, Predecessor)>,
+    pub ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Ended {
+    pub how: EndedHow,
+    pub at: Instant,
+}
+
+/// How a peer's life was proven to have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum EndedHow {
+    Fenced(FenceScope),
+    Guardian,
+    Departed,
+    Rebooted(Incarnation),
+    Operator,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Claim {
+    pub epoch: Epoch,
+    pub state: ClaimState,
+    pub set: SetRecord,
+    pub lsn: Lsn,
+    pub highest: Epoch,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Fence {
+    pub query: Option<FenceOp>,
+    pub shot: Option<FenceOp>,
+    pub next_query: Instant,
+    /// The device lied: it proves nothing until an operator clears it.
+    pub liar: bool,
+    /// Orders and questions that ended without a proof, since the peer died.
+    pub failures: u32,
+    /// The slot turn in which the last shot was issued, so that a turn has one shot.
+    pub last_turn: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct FenceOp {
+    pub op: OpId,
+    pub issued: Instant,
+    pub deadline: Instant,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Op {
+    pub group: GroupId,
+    pub target: OpTarget,
+    pub kind: OpKind,
+    pub deadline: Instant,
+    /// Given up: a late completion is undone.
+    pub abandoned: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Leaving {
+    pub how: LeaveHow,
+    /// When nothing was owned any more.
+    pub idle_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum LeaveHow {
+    Depart,
+    Reborn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Role {
+    Waiting,
+    Standby,
+    Claiming {
+        epoch: Epoch,
+        proof: StopProof,
+    },
+    Starting {
+        step: u8,
+    },
+    Active,
+    /// `step` targets are still to be stopped, down to `floor`.
+    Stopping {
+        why: Why,
+        step: u8,
+        floor: u8,
+    },
+}
+
+/// Why an owner stops its resources.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Why {
+    Restart,
+    Switchover,
+    /// The peer sees more of the outside (rule 10): release with our own consent.
+    Handover,
+    Failed,
+    Leaving,
+    Superseded,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Group {
+    pub role: Role,
+    /// The grant of this node, while it owns the group.
+    pub epoch: Epoch,
+    pub proof: Option<StopProof>,
+    pub exclusion: Option<ExclusionProof>,
+    pub op: Option<OpId>,
+    /// Nothing is started before: an address's expiry, or the back-off of a retry.
+    pub hold_until: Option<Instant>,
+    pub restarts: u32,
+    pub failed_here: bool,
+    pub question: Option<Question>,
+    pub question_repeat: Instant,
+    pub forced_current: bool,
+    pub operator_confirmed: Option<Option<Incarnation>>,
+    // --- the permission (owner) ---
+    pub valid_until: Instant,
+    pub renew_at: Instant,
+    pub suspended: Option<Suspended>,
+    // --- the peer's ownership as seen here ---
+    pub owner: Option<(Incarnation, Epoch)>,
+    pub release: Option<Release>,
+    // --- what this node gave up ---
+    pub released: Option<Released>,
+    pub final_lsn: Option<Lsn>,
+    // --- arbitration ---
+    pub want: Option<Asking>,
+    pub wanted: Option<Wanted>,
+    pub promised: Option<Wanted>,
+    // --- switchover ---
+    pub switching: Option<Instant>,
+    pub prepare: Option<Epoch>,
+    pub ready: Option<Epoch>,
+    // --- confirmation asked by the peer ---
+    pub confirm: Option<(Epoch, Nonce)>,
+    // --- the mirror's set ---
+    pub data: DataReport,
+    pub admission: Option<Admission>,
+    pub admit: Option<(Epoch, Generation)>,
+    pub admitting: Option<Admission>,
+    /// The mirror applied the new generation's rule while the copy was caught up: admission may be told.
+    pub admit_open: bool,
+    pub full: bool,
+    pub rule: Option<AckRule>,
+    pub ask: Option<Ask>,
+    pub asked: Option<AskedConsent>,
+    pub outside_seen: Option<u64>,
+    // --- monitors ---
+    pub monitors: Vec<Monitor>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Monitor {
+    pub next: Instant,
+    pub op: Option<OpId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Suspended {
+    pub since: Instant,
+    pub nonce: Nonce,
+    pub overdue: bool,
+}
+
+/// The peer gave the group up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Release {
+    pub epoch: Epoch,
+    pub final_lsn: Option<Lsn>,
+    pub forced: bool,
+    pub excluded: bool,
+    pub incarnation: Incarnation,
+}
+
+/// This node gave the group up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Released {
+    pub epoch: Epoch,
+    pub final_lsn: Option<Lsn>,
+    pub excluded: bool,
+    pub since: Instant,
+    pub overdue: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Asking {
+    pub epoch: Epoch,
+    pub nonce: Nonce,
+}
+
+/// The peer asks for an epoch, or was promised one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Wanted {
+    pub epoch: Epoch,
+    pub nonce: Nonce,
+    pub incarnation: Incarnation,
+}
+
+/// A copy's membership: the life that owns, or the life that is admitted, and the generation.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Admission {
+    pub generation: Generation,
+    pub incarnation: Incarnation,
+}
+
+/// The owner's question for consent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Ask {
+    pub generation: Generation,
+    pub nonce: Nonce,
+    pub since: Instant,
+    pub rounds: u8,
+}
+
+/// The peer's question for consent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct AskedConsent {
+    pub epoch: Epoch,
+    pub generation: Generation,
+    pub nonce: Nonce,
+}
+
+impl Group {
+    pub(super) fn new(resources: usize) -> Self {
+        Self {
+            role: Role::Waiting,
+            epoch: Epoch(0),
+            proof: None,
+            exclusion: None,
+            op: None,
+            hold_until: None,
+            restarts: 0,
+            failed_here: false,
+            question: None,
+            question_repeat: Instant::FAR,
+            forced_current: false,
+            operator_confirmed: None,
+            valid_until: Instant::ZERO,
+            renew_at: Instant::ZERO,
+            suspended: None,
+            owner: None,
+            release: None,
+            released: None,
+            final_lsn: None,
+            want: None,
+            wanted: None,
+            promised: None,
+            switching: None,
+            prepare: None,
+            ready: None,
+            confirm: None,
+            data: DataReport::default(),
+            admission: None,
+            admit: None,
+            admitting: None,
+            admit_open: false,
+            full: false,
+            rule: None,
+            ask: None,
+            asked: None,
+            outside_seen: None,
+            monitors: vec![Monitor::default(); resources],
+        }
+    }
+
+    /// Whether this node holds the grant.
+    pub(super) const fn is_owner(&self) -> bool {
+        matches!(self.role, Role::Starting { .. } | Role::Active | Role::Stopping { .. })
+    }
+
+    pub(super) const fn is_idle(&self) -> bool {
+        matches!(self.role, Role::Waiting | Role::Standby)
+    }
+}
+
+impl Peer {
+    pub(super) fn current(&self) -> Option<&Life> {
+        self.lives.last()
+    }
+
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        self.current().map(|l| l.incarnation)
+    }
+
+    pub(super) fn life(&self, incarnation: Incarnation) -> Option<&Life> {
+        self.lives.iter().find(|l| l.incarnation == incarnation)
+    }
+
+    pub(super) fn ended(&self, incarnation: Incarnation) -> Option<Ended> {
+        self.life(incarnation).and_then(|l| l.ended)
+    }
+
+    /// Heard both ways on some link, in its current life.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.state, PeerState::Alive | PeerState::Unreachable)
+    }
+}

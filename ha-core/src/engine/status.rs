@@ -1,0 +1,168 @@
+//! Snapshots for operators, and the next deadline.
+
+use super::machine::Engine;
+use super::state::{Group, Role};
+use super::{LinkState, PeerState, Question, RoleName};
+use crate::{Epoch, ExclusionProof, GroupId, Incarnation, Instant, NodeId, SetRecord, StopProof};
+
+/// A snapshot of an engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Which node.
+    pub me: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The peer as seen from here.
+    pub peer: PeerStatus,
+    /// The groups.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// The peer in a [`Status`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerStatus {
+    /// Its state.
+    pub state: PeerState,
+    /// Its life, if one was accepted.
+    pub incarnation: Option<Incarnation>,
+    /// The links, in the order of the configuration.
+    pub links: Vec<LinkState>,
+    /// Whether its fence device lied and is not believed.
+    pub fence_lied: bool,
+}
+
+/// A group in a [`Status`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupStatus {
+    /// Which.
+    pub group: GroupId,
+    /// Its role here.
+    pub role: RoleName,
+    /// The epoch: of the grant where this node owns it, else the highest known.
+    pub epoch: Epoch,
+    /// The proof on which the present grant rests.
+    pub proof: Option<StopProof>,
+    /// The proof on which it acknowledges alone.
+    pub exclusion: Option<ExclusionProof>,
+    /// How well the data is protected.
+    pub protection: Protection,
+    /// Whether this node could take over at once.
+    pub viable: bool,
+    /// The durable in-sync set.
+    pub set: SetRecord,
+    /// What the operator is asked.
+    pub question: Option<Question>,
+}
+
+/// How well a group's data is protected, as the owner knows it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Protection {
+    /// The group has no mirrored data, or this node does not own it.
+    None,
+    /// Every acknowledged transaction is on both nodes, and the standby can take over.
+    Full,
+    /// Both must hold a transaction, but the other copy is not admitted yet: acknowledgements may wait.
+    CatchingUp,
+    /// This copy alone acknowledges.
+    Standalone,
+}
+
+pub(super) fn role_name(gr: &Group) -> RoleName {
+    match gr.role {
+        Role::Waiting | Role::Standby if gr.question.is_some() => RoleName::Blocked,
+        Role::Waiting => RoleName::Waiting,
+        Role::Standby => RoleName::Standby,
+        Role::Claiming { .. } => RoleName::Claiming,
+        Role::Stopping { .. } => RoleName::Stopping,
+        _ if gr.suspended.is_some() => RoleName::Suspended,
+        Role::Starting { .. } => RoleName::Starting,
+        Role::Active => RoleName::Active,
+    }
+}
+
+impl Engine {
+    /// A snapshot for operators.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let st = &self.st;
+        let peer = PeerStatus {
+            state: st.peer.state,
+            incarnation: st.peer.incarnation(),
+            links: st.links.iter().map(|l| l.state).collect(),
+            fence_lied: st.fence.liar,
+        };
+        let groups = self.group_ids().map(|g| self.group_status(g)).collect();
+        Status { me: st.me, incarnation: st.incarnation, peer, groups }
+    }
+
+    fn group_status(&self, g: GroupId) -> GroupStatus {
+        let gr = self.group(g);
+        let set = self.st.durable.group(g).set;
+        let protection = match (gr.is_owner() && self.group_config(g).mirrored, set) {
+            (false, _) => Protection::None,
+            (true, SetRecord::Alone { .. }) => Protection::Standalone,
+            (true, _) if gr.full => Protection::Full,
+            (true, _) => Protection::CatchingUp,
+        };
+        GroupStatus {
+            group: g,
+            role: role_name(gr),
+            epoch: if gr.is_owner() { gr.epoch } else { self.highest_known(g) },
+            proof: gr.proof,
+            exclusion: gr.exclusion.filter(|_| set.is_alone()),
+            protection,
+            viable: self.is_viable(g),
+            set,
+            question: gr.question,
+        }
+    }
+
+    /// The groups that this node owns, with their epochs: what a guardian would release.
+    #[must_use]
+    pub fn owned(&self) -> Vec<(GroupId, Epoch)> {
+        self.group_ids().filter(|g| self.group(*g).is_owner()).map(|g| (g, self.group(g).epoch)).collect()
+    }
+
+    pub(super) fn compute_wake(&self) -> Instant {
+        if self.st.ended {
+            return Instant::FAR;
+        }
+        let mut next = self.beat_deadline().min(self.membership_deadline()).min(self.permission_deadline());
+        next = next.min(self.fence_deadline()).min(self.leaving_deadline());
+        next = next.min(self.st.write.as_ref().map_or(Instant::FAR, |w| w.deadline));
+        next = next.min(self.st.ops.values().map(|o| o.deadline).min().unwrap_or(Instant::FAR));
+        if !self.boot_wait_over() {
+            next = next.min(self.st.started + self.cfg.timing.boot_wait);
+        }
+        for gr in &self.st.groups {
+            next = next.min(self.group_deadline(gr));
+        }
+        // Never ask to be woken in the past: a level-triggered rule that waits for a fact would spin.
+        if next <= self.st.now { self.st.now + std::time::Duration::from_micros(100) } else { next }
+    }
+
+    fn group_deadline(&self, gr: &Group) -> Instant {
+        let t = &self.cfg.timing;
+        let mut next = gr.question_repeat;
+        if let (Role::Starting { .. }, Some(hold)) = (gr.role, gr.hold_until) {
+            next = next.min(hold);
+        }
+        if let (Some(r), true) = (gr.released, gr.is_idle())
+            && !r.overdue
+        {
+            next = next.min(r.since + t.takeover_deadline);
+        }
+        if let Some(since) = gr.switching {
+            next = next.min(since + t.prepare_deadline);
+        }
+        if let (Some(a), true) = (gr.ask, gr.is_owner()) {
+            next = next.min(a.since + t.ask_deadline);
+        }
+        if gr.role == Role::Active {
+            let monitors = gr.monitors.iter().filter(|m| m.op.is_none()).map(|m| m.next);
+            next = next.min(monitors.min().unwrap_or(Instant::FAR));
+        }
+        next
+    }
+}
