@@ -76,7 +76,7 @@ const fn default_payload_bytes() -> usize {
 
 impl LinkConfig {
     /// Room for statements in a serial frame of 64 bytes.
-    pub const SERIAL_PAYLOAD_BYTES: usize = 28;
+    pub const SERIAL_PAYLOAD_BYTES: usize = 34;
 
     /// A datagram link that suspects after half of `dead`.
     #[must_use]
