@@ -26,6 +26,20 @@ pub enum StateError {
         /// Where it was looked for.
         place: String,
     },
+    /// There is a store already; only a missing one is initialised.
+    #[error("there is a state store at {place} already; to start over, stop both nodes and move it away")]
+    Exists {
+        /// Where.
+        place: String,
+    },
+    /// Another process has the store open.
+    #[error("state store at {place} is in use{}; expected one node for one store", pid.map(|p| format!(" by process {p}")).unwrap_or_default())]
+    InUse {
+        /// Where.
+        place: String,
+        /// Who, if that is known.
+        pid: Option<u32>,
+    },
     /// No slot holds a whole record.
     #[error("state store at {place} is damaged: {found}; expected {expected}")]
     Corrupt {

@@ -1,0 +1,205 @@
+//! The body of a node record as bytes, version 1. The field table is in `docs/DURABILITY.md`.
+
+use crate::{Epoch, Generation, GroupId, GroupRecord, InitId, NodeRecord, SetRecord, StoreId};
+use std::collections::BTreeMap;
+
+const HAS_INIT: u8 = 1;
+const HAS_PEER: u8 = 2;
+
+const NEVER: u8 = 0;
+const BOTH: u8 = 1;
+const ALONE: u8 = 2;
+const OUT: u8 = 3;
+
+/// The record as bytes. Equal records give equal bytes.
+pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + 32 * record.groups.len());
+    let flags = HAS_INIT * u8::from(record.init.is_some()) + HAS_PEER * u8::from(record.peer_store.is_some());
+    out.push(flags);
+    out.extend(record.store.0.to_le_bytes());
+    out.extend(record.init.iter().flat_map(|id| id.0.to_le_bytes()));
+    out.extend(record.peer_store.iter().flat_map(|id| id.0.to_le_bytes()));
+    put_number(&mut out, record.groups.len() as u64);
+    for (id, group) in &record.groups {
+        out.push(id.0);
+        put_number(&mut out, group.granted.0);
+        put_number(&mut out, group.intent.0);
+        put_number(&mut out, group.floor.0);
+        put_set(&mut out, &group.set);
+    }
+    out
+}
+
+fn put_set(out: &mut Vec<u8>, set: &SetRecord) {
+    let (tag, epoch, generation) = match *set {
+        SetRecord::Never => (NEVER, None, None),
+        SetRecord::Both { generation } => (BOTH, None, Some(generation)),
+        SetRecord::Alone { epoch, generation } => (ALONE, Some(epoch), Some(generation)),
+        SetRecord::Out { epoch, generation } => (OUT, Some(epoch), Some(generation)),
+    };
+    out.push(tag);
+    epoch.into_iter().for_each(|e| put_number(out, e.0));
+    generation.into_iter().for_each(|g| put_number(out, g.0));
+}
+
+/// LEB128: seven bits a byte, lowest first.
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// The record that `bytes` stand for; otherwise what is wrong with them.
+pub(super) fn decode(bytes: &[u8]) -> Result<NodeRecord, &'static str> {
+    let mut from = Reader(bytes);
+    let flags = from.byte()?;
+    if flags & !(HAS_INIT | HAS_PEER) != 0 {
+        return Err("unknown flags");
+    }
+    let store = StoreId(from.id()?);
+    let init = if flags & HAS_INIT != 0 { Some(InitId(from.id()?)) } else { None };
+    let peer_store = if flags & HAS_PEER != 0 { Some(StoreId(from.id()?)) } else { None };
+    let groups = from.groups()?;
+    if !from.0.is_empty() {
+        return Err("bytes after the last group");
+    }
+    Ok(NodeRecord { store, init, peer_store, groups })
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Result<u8, &'static str> {
+        let (first, rest) = self.0.split_first().ok_or("it ends too early")?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    fn id(&mut self) -> Result<u128, &'static str> {
+        let (first, rest) = self.0.split_first_chunk().ok_or("it ends within an id")?;
+        self.0 = rest;
+        Ok(u128::from_le_bytes(*first))
+    }
+
+    fn number(&mut self) -> Result<u64, &'static str> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return Err("a number beyond 64 bits");
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                return if byte == 0 && shift > 0 { Err("a number in a longer form") } else { Ok(number) };
+            }
+        }
+        Err("a number beyond 64 bits")
+    }
+
+    fn groups(&mut self) -> Result<BTreeMap<GroupId, GroupRecord>, &'static str> {
+        let mut groups = BTreeMap::new();
+        for _ in 0..self.number()? {
+            let id = GroupId(self.byte()?);
+            if groups.last_key_value().is_some_and(|(last, _)| *last >= id) {
+                return Err("groups out of order");
+            }
+            groups.insert(id, self.group()?);
+        }
+        Ok(groups)
+    }
+
+    fn group(&mut self) -> Result<GroupRecord, &'static str> {
+        let granted = Epoch(self.number()?);
+        let intent = Epoch(self.number()?);
+        let floor = Epoch(self.number()?);
+        Ok(GroupRecord { granted, intent, floor, set: self.set()? })
+    }
+
+    fn set(&mut self) -> Result<SetRecord, &'static str> {
+        Ok(match self.byte()? {
+            NEVER => SetRecord::Never,
+            BOTH => SetRecord::Both { generation: Generation(self.number()?) },
+            ALONE => {
+                let epoch = Epoch(self.number()?);
+                SetRecord::Alone { epoch, generation: Generation(self.number()?) }
+            }
+            OUT => {
+                let epoch = Epoch(self.number()?);
+                SetRecord::Out { epoch, generation: Generation(self.number()?) }
+            }
+            _ => return Err("an unknown kind of in-sync set"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn full() -> NodeRecord {
+        let group = |granted, set| GroupRecord {
+            granted: Epoch(granted),
+            intent: Epoch(granted + 1),
+            floor: Epoch(1 << 32),
+            set,
+        };
+        NodeRecord {
+            store: StoreId(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
+            init: Some(InitId(1)),
+            peer_store: Some(StoreId(2)),
+            groups: [
+                (GroupId(0), group(5, SetRecord::Alone { epoch: Epoch(5), generation: Generation(300) })),
+                (GroupId(1), group(7, SetRecord::Both { generation: Generation(9) })),
+                (GroupId(9), group(0, SetRecord::Out { epoch: Epoch(6), generation: Generation(8) })),
+                (GroupId(10), GroupRecord::default()),
+            ]
+            .into(),
+        }
+    }
+
+    #[test]
+    fn version_1_has_these_bytes_for_ever() {
+        let expected = "03000102030405060708090a0b0c0d0e0f\
+            01000000000000000000000000000000\
+            02000000000000000000000000000000\
+            04\
+            000506808080801002 05ac02\
+            010708808080801001 09\
+            090001808080801003 0608\
+            0a00000000";
+        let expected: String = expected.chars().filter(|c| !c.is_whitespace()).collect();
+        let hex: String = encode(&full()).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected);
+        assert_eq!(decode(&encode(&full())), Ok(full()));
+    }
+
+    #[test]
+    fn every_shortened_or_lengthened_body_is_refused() {
+        let bytes = encode(&full());
+        for end in 0..bytes.len() {
+            assert!(decode(&bytes[..end]).is_err(), "cut to {end} bytes");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(decode(&longer), Err("bytes after the last group"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_what_is_read_has_one_form(bytes: Vec<u8>) {
+            if let Ok(record) = decode(&bytes) {
+                prop_assert_eq!(encode(&record), bytes);
+            }
+        }
+
+        #[test]
+        fn numbers_come_back(number: u64) {
+            let mut out = Vec::new();
+            put_number(&mut out, number);
+            prop_assert_eq!(Reader(&out).number(), Ok(number));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A directory of the operating system.
+
+use super::path::{named, names, split};
+use super::{Entry, Kind, LockError, Medium, MediumFile, MediumLock, Metadata, Open};
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Zeros are written in pieces of this size.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// A directory of the operating system. Symbolic links below it are never followed.
+#[derive(Debug)]
+pub struct RealMedium {
+    root: OwnedFd,
+    place: PathBuf,
+}
+
+impl RealMedium {
+    /// The existing directory `place`.
+    ///
+    /// # Errors
+    /// What the operating system said, naming the directory.
+    pub fn open(place: impl Into<PathBuf>) -> io::Result<Self> {
+        let place = place.into();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = fs::open(&place, flags, Mode::empty())
+            .map_err(|e| named(e, "cannot open the directory", &place))?;
+        Ok(Self { root, place })
+    }
+
+    /// The directory `place`, made durably with all its parents if it is missing.
+    ///
+    /// # Errors
+    /// What the operating system said, naming the directory.
+    pub fn create(place: impl Into<PathBuf>) -> io::Result<Self> {
+        let place = std::path::absolute(place.into())?;
+        make_durably(&place).map_err(|e| named(e, "cannot make the directory", &place))?;
+        Self::open(place)
+    }
+
+    /// Opens a directory, name by name, so that no link leads out of the root.
+    fn dir(&self, names: &[&OsStr]) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut at = self.root.try_clone()?;
+        for name in names {
+            at = fs::openat(&at, *name, flags, Mode::empty())?;
+        }
+        Ok(at)
+    }
+
+    fn within<T>(
+        &self,
+        path: &Path,
+        what: &str,
+        act: impl FnOnce(OwnedFd, &OsStr) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (dir, name) = split(path)?;
+        self.dir(&dir).and_then(|dir| act(dir, name)).map_err(|e| named(e, what, path))
+    }
+
+    fn between(
+        &self,
+        from: &Path,
+        to: &Path,
+        what: &str,
+        act: impl FnOnce(OwnedFd, &OsStr, OwnedFd, &OsStr) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let (to_dir, to_name) = split(to)?;
+        let to_dir = self.dir(&to_dir).map_err(|e| named(e, what, to))?;
+        self.within(from, &format!("{what} to {}:", to.display()), |dir, name| {
+            act(dir, name, to_dir, to_name)
+        })
+    }
+
+    fn open_file(&self, path: &Path, how: Open) -> io::Result<File> {
+        let flags = OFlags::NOFOLLOW
+            | OFlags::CLOEXEC
+            | match how {
+                Open::Read => OFlags::RDONLY,
+                Open::Existing => OFlags::RDWR,
+                Open::Create => OFlags::RDWR | OFlags::CREATE,
+                Open::CreateNew => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            };
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP;
+        self.within(path, "cannot open", |dir, name| Ok(File::from(fs::openat(dir, name, flags, mode)?)))
+    }
+}
+
+fn make_durably(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().ok_or(io::ErrorKind::NotFound)?;
+    make_durably(parent)?;
+    match std::fs::create_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => File::open(parent)?.sync_all(),
+    }
+}
+
+fn kind_of(mode: FileType) -> Kind {
+    match mode {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        _ => Kind::Other,
+    }
+}
+
+/// Renames without ever replacing a directory, as the contract says.
+fn rename(from: OwnedFd, from_name: &OsStr, to: OwnedFd, to_name: &OsStr) -> io::Result<()> {
+    match fs::statat(&to, to_name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(e) => return Err(e.into()),
+    }
+    Ok(fs::renameat(from, from_name, to, to_name)?)
+}
+
+impl Medium for RealMedium {
+    fn place(&self) -> String {
+        self.place.display().to_string()
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Box<dyn MediumFile>> {
+        Ok(Box::new(RealFile { file: self.open_file(path, how)?, path: path.into() }))
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Option<Metadata>> {
+        if names(path)?.is_empty() {
+            return Ok(Some(Metadata { kind: Kind::Directory, len: 0 }));
+        }
+        let found = self.within(path, "cannot look at", |dir, name| {
+            Ok(fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        });
+        match found {
+            Ok(stat) => {
+                let kind = kind_of(FileType::from_raw_mode(stat.st_mode));
+                let len = if kind == Kind::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
+                Ok(Some(Metadata { kind, len }))
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let read = || -> io::Result<Vec<Entry>> {
+            let fd = self.dir(&names(dir)?)?;
+            let mut entries = Vec::new();
+            for entry in Dir::read_from(&fd)? {
+                let entry = entry?;
+                let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+                if name == "." || name == ".." {
+                    continue;
+                }
+                let kind = match entry.file_type() {
+                    FileType::Unknown => kind_of(FileType::from_raw_mode(
+                        fs::statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
+                    )),
+                    known => kind_of(known),
+                };
+                entries.push(Entry { name, kind });
+            }
+            entries.sort();
+            Ok(entries)
+        };
+        read().map_err(|e| named(e, "cannot list", dir))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.between(from, to, "cannot rename", rename)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.between(from, to, "cannot link", |a, a_name, b, b_name| {
+            Ok(fs::linkat(a, a_name, b, b_name, AtFlags::empty())?)
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.within(path, "cannot remove", |dir, name| Ok(fs::unlinkat(dir, name, AtFlags::empty())?))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mode = Mode::RWXU | Mode::RGRP | Mode::XGRP;
+        self.within(path, "cannot make the directory", |dir, name| Ok(fs::mkdirat(dir, name, mode)?))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.within(path, "cannot remove the directory", |dir, name| {
+            Ok(fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path, _label: &'static str) -> io::Result<()> {
+        let sync = || -> io::Result<()> { Ok(fs::fsync(self.dir(&names(dir)?)?)?) };
+        sync().map_err(|e| named(e, "cannot sync the directory", dir))
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn MediumLock>, LockError> {
+        let file = match self.open_file(path, Open::Existing) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.open_file(path, Open::Create)?,
+            opened => opened?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => return Err(LockError::Held { pid: read_pid(&file) }),
+            Err(std::fs::TryLockError::Error(e)) => return Err(named(e, "cannot lock", path).into()),
+        }
+        // Only a hint for the one who is refused: a full disk must not keep us from locking.
+        if let Err(e) = file.write_all_at(format!("{:>10}\n", std::process::id()).as_bytes(), 0) {
+            tracing::debug!(error = %e, "the process id could not be written into the lock file");
+        }
+        Ok(Box::new(RealLock { _file: file }))
+    }
+}
+
+fn read_pid(file: &File) -> Option<u32> {
+    let mut text = [0; 11];
+    let read = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(text.get(..read)?).ok()?.trim().parse().ok()
+}
+
+/// The kernel ends the lock with the last descriptor of this opening.
+#[derive(Debug)]
+struct RealLock {
+    _file: File,
+}
+
+impl MediumLock for RealLock {}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl RealFile {
+    fn name<T>(&self, result: io::Result<T>, what: &str) -> io::Result<T> {
+        result.map_err(|e| named(e, what, &self.path))
+    }
+
+    fn fill(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(to.saturating_sub(from)).unwrap_or(ZEROS_BYTES))];
+        let mut at = from;
+        while at < to {
+            let piece = usize::try_from(to - at).unwrap_or(usize::MAX).min(zeros.len());
+            self.file.write_all_at(zeros.get(..piece).unwrap_or(&zeros), at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+}
+
+impl MediumFile for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match self.file.read_at(buf, offset) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => return self.name(read, "cannot read"),
+            }
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.name(self.file.write_all_at(bytes, offset), "cannot write")
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.name(self.file.metadata().map(|m| m.len()), "cannot look at")
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.name(self.file.set_len(len), "cannot set the length of")
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let have = self.len()?;
+        if have < len {
+            // Asked for first so that a full disk says so before anything is written; then written, because
+            // overwriting an unwritten extent still changes metadata.
+            match fs::fallocate(&self.file, fs::FallocateFlags::KEEP_SIZE, have, len - have) {
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                Err(e) => return self.name(Err(e.into()), "cannot allocate"),
+            }
+            self.name(self.fill(have, len), "cannot fill")?;
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self, _label: &'static str) -> io::Result<()> {
+        self.name(self.file.sync_data(), "cannot sync")
+    }
+
+    fn sync_all(&self, _label: &'static str) -> io::Result<()> {
+        self.name(self.file.sync_all(), "cannot sync")
+    }
+}
