@@ -307,10 +307,19 @@ fn run_control(
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(life)));
     agents.revoke_all();
-    // Before anybody hears of the end, so that who starts the next life finds the ports free.
     drop(runtime);
-    let Some(how) = outcome.unwrap_or(running.get().then_some(Ended::Crashed)) else { return };
+    let (how, lane) = match outcome {
+        Ok(Some((how, lane))) => (how, Some(lane)),
+        Ok(None) => return,
+        Err(_) if running.get() => (Ended::Crashed, None),
+        Err(_) => return,
+    };
     hook.end(how);
+    // Before anybody hears of the end, so that who starts the next life finds ports and store free. A process
+    // that must end does not wait for a disk that may be why.
+    if let Some(lane) = lane.filter(|_| !how.must_end_process()) {
+        lane.close();
+    }
     ended.send_replace(Some(how));
 }
 
@@ -340,7 +349,7 @@ impl Seed {
         let liveness = Liveness::start(&handle, clock.clone(), config.timing.application_stall);
         let now = clock.now();
         let engine = Engine::boot(config.clone(), boot, now);
-        let first = StatusReport::new(&config.cluster, &names, &engine.status(now));
+        let first = StatusReport::new(&config.cluster, &names, &engine.status());
         let (status, watched) = watch::channel(first);
         let turn = Turn::new(now, config.timing.feed_limit);
         let control = Control {

@@ -27,7 +27,7 @@ use super::report::{EventReport, StatusReport};
 use super::seat::Seat;
 use crate::api::Clock;
 use crate::config::Config;
-use crate::engine::{Action, Engine, Event, FenceAnswer, Input, Permission, RoleName, Status};
+use crate::engine::{Action, Engine, Event, FenceAnswer, Input, Permission, Status};
 use crate::{Epoch, GroupId, Instant, OpId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -110,8 +110,8 @@ impl Turn {
 }
 
 impl Control {
-    /// Runs until the node ends.
-    pub(super) async fn run(mut self) -> Ended {
+    /// Runs until the node ends. Gives back the lane whose store is still open.
+    pub(super) async fn run(mut self) -> (Ended, DurableLane) {
         let mut alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
             self.carry_out_pending();
@@ -119,7 +119,7 @@ impl Control {
             self.feed_guardian();
             if let Some(ended) = self.turn.ended {
                 self.say_farewell(ended).await;
-                return ended;
+                return (ended, self.durable);
             }
             self.wait(&mut alarm).await;
             self.take_turn().await;
@@ -263,17 +263,30 @@ impl Control {
         }
         // An admission must bind the owner's acknowledgements before the peer hears of it.
         for action in &actions {
-            if let Action::Acknowledge { group, epoch, rule } = *action
-                && let Some(data) = self.agents.group(group).and_then(|g| g.data.as_ref())
-            {
-                data.acknowledge(epoch, rule);
-            }
+            self.instruct_data(action);
         }
         for action in actions.drain(..) {
             self.turn.status_stale |= !matches!(action, Action::SendBeat { .. });
             self.carry_out(action);
         }
         self.turn.actions = actions;
+    }
+
+    fn instruct_data(&self, action: &Action) {
+        let data = |group| self.agents.group(group).and_then(|g| g.data.as_ref());
+        match *action {
+            Action::Acknowledge { group, epoch, rule } => {
+                if let Some(data) = data(group) {
+                    data.acknowledge(epoch, rule);
+                }
+            }
+            Action::ForceData { group } => {
+                if let Some(data) = data(group) {
+                    data.force_current();
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Sets a permission. True if it is more than the renewal of the one before.
@@ -315,7 +328,7 @@ impl Control {
             Action::Departed => self.end(Ended::Departed),
             Action::Event(event) => self.report(&event),
             // Carried out already.
-            Action::Token { .. } | Action::Acknowledge { .. } => {}
+            Action::Token { .. } | Action::Acknowledge { .. } | Action::ForceData { .. } => {}
         }
     }
 
@@ -364,12 +377,11 @@ impl Control {
     fn refresh_status(&mut self) {
         let now = self.now();
         (self.turn.status_stale, self.turn.published_at) = (false, now);
-        let status = self.engine.status(now);
+        let status = self.engine.status();
         if self.turn.published.as_ref() == Some(&status) {
             return;
         }
-        let owned: Vec<_> =
-            status.groups.iter().filter(|g| owns(g.role)).map(|g| (g.group, g.epoch)).collect();
+        let owned = self.engine.owned();
         if owned != self.turn.owned {
             self.turn.owned = owned;
             self.turn.fed_at = Instant::ZERO;
@@ -387,13 +399,5 @@ impl Control {
         if matches!(ended, Ended::Departed | Ended::Reborn) {
             let _ = tokio::time::timeout(FAREWELL, self.links.flush()).await;
         }
-    }
-}
-
-/// Whether the guardian would have to release a group in this role.
-const fn owns(role: RoleName) -> bool {
-    match role {
-        RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping => true,
-        RoleName::Waiting | RoleName::Standby | RoleName::Claiming | RoleName::Blocked => false,
     }
 }

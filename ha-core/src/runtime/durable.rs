@@ -6,6 +6,7 @@ use super::arrivals::{Arrival, ArrivalSender};
 use crate::api::{StateError, StateStore};
 use crate::{NodeRecord, WriteId};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// Writes that may wait. The engine issues one at a time.
@@ -14,6 +15,7 @@ const WRITES_WAITING: usize = 4;
 /// The control thread's end of the lane. Dropping it ends the lane's thread after the write under way.
 pub(super) struct DurableLane {
     orders: SyncSender<(WriteId, NodeRecord)>,
+    thread: JoinHandle<()>,
 }
 
 /// The record, as soon as it is read.
@@ -34,17 +36,23 @@ impl DurableLane {
                 write_all(store.as_mut(), &waiting, &arrivals);
             }
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("ha-durable".into())
             .spawn(body)
             .map_err(|source| NodeError::System { what: "start the durable lane's thread", source })?;
-        Ok((Self { orders }, load))
+        Ok((Self { orders, thread }, load))
     }
 
     /// Orders a write. False if it was not taken: then no completion will come.
     #[must_use]
     pub(super) fn order(&self, write: WriteId, record: NodeRecord) -> bool {
         self.orders.try_send((write, record)).is_ok()
+    }
+
+    /// Waits for the write under way, and until the store is closed.
+    pub(super) fn close(self) {
+        drop(self.orders);
+        let _ = self.thread.join();
     }
 }
 
@@ -103,7 +111,7 @@ mod tests {
             seen.push((write, ok));
         }
         assert_eq!(seen, [(WriteId(0), true), (WriteId(1), false), (WriteId(2), false)]);
-        drop(lane);
+        lane.close();
         assert!(rx.recv().await.is_none(), "the lane ends with its owner");
     }
 }

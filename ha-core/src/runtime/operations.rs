@@ -28,6 +28,12 @@ pub(super) struct Order {
     pub(super) deadline: Instant,
 }
 
+impl Order {
+    fn same_target(&self, other: &Self) -> bool {
+        (self.group, self.target) == (other.group, other.target)
+    }
+}
+
 /// The operations under way.
 pub(super) struct Operations {
     handle: Handle,
@@ -36,6 +42,8 @@ pub(super) struct Operations {
     arrivals: ArrivalSender,
     running: BTreeMap<OpId, Running>,
     newest_start: BTreeMap<(GroupId, OpTarget), OpId>,
+    /// Starts that wait until an earlier, late one of the same target is taken back.
+    held: Vec<Order>,
 }
 
 struct Running {
@@ -59,6 +67,7 @@ impl Operations {
             arrivals,
             running: BTreeMap::new(),
             newest_start: BTreeMap::new(),
+            held: Vec::new(),
         }
     }
 
@@ -66,6 +75,10 @@ impl Operations {
     pub(super) fn begin(&mut self, order: Order) {
         if starts(order.kind) {
             self.newest_start.insert((order.group, order.target), order.op);
+            if self.running.values().any(|r| r.undoing && r.order.same_target(&order)) {
+                self.held.push(order);
+                return;
+            }
         }
         self.run(order, false);
     }
@@ -74,6 +87,11 @@ impl Operations {
     pub(super) fn cancel(&mut self, op: OpId) {
         if let Some(running) = self.running.get(&op) {
             running.ctx.cancel();
+        }
+        if let Some(place) = self.held.iter().position(|order| order.op == op) {
+            self.held.swap_remove(place);
+            // Never begun: dropping its completion reports it as failed.
+            drop(self.completion(op));
         }
     }
 
@@ -90,6 +108,7 @@ impl Operations {
         let Some(done) = self.running.remove(&op) else { return Some(result) };
         let succeeded = matches!(result, OpResult::Done { .. });
         if done.undoing {
+            self.release_held(&done.order);
             tracing::info!(target: "ha_core", %op, succeeded, "a late start was taken back");
             // Still standing, it is what the engine must know: the group is not at rest.
             return Some(if succeeded { OpResult::Failed } else { OpResult::Done { final_lsn: None } });
@@ -100,6 +119,18 @@ impl Operations {
             return None;
         }
         Some(result)
+    }
+
+    fn release_held(&mut self, undone: &Order) {
+        let (free, held): (Vec<_>, _) = self.held.drain(..).partition(|order| order.same_target(undone));
+        self.held = held;
+        for order in free {
+            self.run(order, false);
+        }
+    }
+
+    fn completion(&self, op: OpId) -> Completion {
+        Completion { op, arrivals: self.arrivals.clone(), result: OpResult::Failed }
     }
 
     fn take_back(&mut self, late: Order) {

@@ -70,6 +70,7 @@ impl DataSync for Store {
         Ok(Some(Lsn(9)))
     }
     fn acknowledge(&self, _: Epoch, _: AckRule) {}
+    fn force_current(&self) {}
     fn report(&self) -> DataReport {
         DataReport::default()
     }

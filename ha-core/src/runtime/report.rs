@@ -194,6 +194,10 @@ fn describe(names: &Names, kind: &EventKind) -> Description {
             let why = kebab(&why);
             ("refused", None, format!("the command was refused: {why}"), vec![("why", why)])
         }
+        EventKind::Timeout { edge } => {
+            let edge = kebab(&edge);
+            ("timeout", None, format!("a wait ended: {edge}"), vec![("edge", edge)])
+        }
         EventKind::Late { gap_ms } => (
             "late",
             None,
