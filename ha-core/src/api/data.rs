@@ -27,6 +27,8 @@ pub trait DataSync: Send + Sync {
     fn acknowledge(&self, epoch: Epoch, rule: AckRule);
     /// An operator chose this copy: the next promotion may use it although it may lack data.
     fn force_current(&self);
+    /// An operator gave this copy's own tail up: move it to quarantine and follow the owner's copy.
+    fn surrender(&self);
     /// The present state.
     fn report(&self) -> DataReport;
     /// Calls `sink` at every change of the state.

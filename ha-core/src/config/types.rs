@@ -291,6 +291,9 @@ pub struct TimingConfig {
     /// The guardian's budget to kill, undo and verify.
     #[serde(with = "duration")]
     pub kill_grace: Duration,
+    /// How long acknowledgements of a mirror may stop before its data reports *stalled* and the peer is asked.
+    #[serde(with = "duration")]
+    pub mirror_stall: Duration,
     /// How long the application runtime may stall before the role is suspended.
     #[serde(with = "duration")]
     pub application_stall: Duration,
@@ -299,6 +302,8 @@ pub struct TimingConfig {
 }
 
 impl Default for TimingConfig {
+    /// What [`TimingConfig::for_links`] derives for the reference pair: two datagram links of 20 ms / dead 200 ms,
+    /// a serial line of 50 ms / dead 250 ms at 115,200 baud, a fence device that answers within 200 ms.
     fn default() -> Self {
         Self {
             token_validity: ms(100),
@@ -310,8 +315,9 @@ impl Default for TimingConfig {
             takeover_deadline: ms(2000),
             query_interval: ms(20),
             question_interval: ms(10_000),
-            feed_limit: ms(260),
-            kill_grace: ms(200),
+            feed_limit: ms(275),
+            kill_grace: ms(150),
+            mirror_stall: ms(60),
             application_stall: ms(5000),
             drift_ppm: 500,
         }

@@ -66,6 +66,11 @@ pub enum Action {
         /// The mirrored group.
         group: GroupId,
     },
+    /// An operator gave this copy's own tail up: it goes to quarantine, and the copy follows the owner's.
+    SurrenderData {
+        /// The mirrored group.
+        group: GroupId,
+    },
     /// Ask the fence device about the node, without effect. Answer with [`Input::Fence`](super::Input::Fence).
     FenceQuery {
         /// Its number.

@@ -41,8 +41,15 @@ pub(super) fn judge(mirrored: bool, preferred: NodeId, me: &Candidate, other: &C
         (false, true) if !mirrored => return Verdict::Win,
         _ => {}
     }
+    if me.amnesiac && other.amnesiac {
+        return Verdict::Ask(Question::NotInitialised);
+    }
     if !mirrored {
-        return by_order(me, other, preferred);
+        return match (me.amnesiac, other.amnesiac) {
+            (true, false) => Verdict::Lose,
+            (false, true) => Verdict::Win,
+            _ => by_order(me, other, preferred),
+        };
     }
     if me.never_started && other.never_started {
         return by_order(me, other, preferred);

@@ -39,12 +39,22 @@ impl Engine {
         }
         match (proof, self.group(g).want) {
             (StopProof::Yielded { .. } | StopProof::NeverStarted, Some(w)) => w.epoch,
+            (StopProof::StillAlone { .. }, _) => self.highest_known(g).next(),
+            _ if self.peer_record_is_unknown(g) => {
+                Epoch(self.highest_known(g).0.saturating_add(Epoch::AMNESIA_JUMP))
+            }
             _ => {
                 let rec = self.st.record.group(g);
                 let known = self.highest_known(g);
                 if rec.intent > known { rec.intent } else { known.next() }
             }
         }
+    }
+
+    /// Nobody can say which epochs the other record holds: it was never heard, or an operator overruled it.
+    fn peer_record_is_unknown(&self, g: GroupId) -> bool {
+        let heard = self.st.peer.claims.contains_key(&g) || self.group(g).owner.is_some();
+        !heard || self.group(g).forced_current
     }
 
     /// Whether the proof of the owner's stop also excludes the other copy.

@@ -50,7 +50,8 @@ impl Engine {
         if gr.released.is_some_and(|r| claim.epoch > r.epoch) {
             gr.released = None;
         }
-        let rests = gr.role == Role::Standby && gr.question.is_none();
+        let diverged = gr.question == Some(Question::Diverged);
+        let rests = gr.role == Role::Standby && (gr.question.is_none() || diverged);
         if !rests {
             gr.role = Role::Standby;
             self.unask(g);
@@ -210,7 +211,7 @@ impl Engine {
     pub(super) fn is_viable(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         let data = !self.group_config(g).mirrored || self.is_member(g);
-        let data = data || self.is_stale_viable();
+        let data = (data || self.is_stale_viable()) && !gr.data.diverged;
         gr.is_idle() && data && !gr.failed_here && self.st.leaving.is_none() && self.st.application_alive
     }
 

@@ -31,6 +31,7 @@ impl Engine {
             SetRecord::Alone { .. } => self.admit_copy(g),
             SetRecord::Never | SetRecord::Out { .. } => {}
         }
+        self.note_divergence(g);
         self.announce_rule(g);
         self.open_admission(g);
     }
@@ -45,6 +46,16 @@ impl Engine {
             // Going alone waits for the record; waiting for both begins with the decision.
             (SetRecord::Alone { .. }, SetRecord::Alone { generation, .. }) => AckRule::Alone(generation),
             (record, _) => AckRule::Both(record.generation()),
+        }
+    }
+
+    /// The owner goes on; the other copy's own tail waits for the operator's word.
+    fn note_divergence(&mut self, g: GroupId) {
+        let asked = self.group(g).question == Some(Question::Diverged);
+        match (self.group(g).data.diverged, asked) {
+            (true, false) if self.group(g).question.is_none() => self.ask_operator(g, Question::Diverged),
+            (false, true) => self.unask(g),
+            _ => {}
         }
     }
 
@@ -184,14 +195,14 @@ impl Engine {
             return;
         }
         let Some(store) = self.st.peer.store else { return };
-        let generation = self.st.record.group(g).set.generation().next();
+        let theirs = self.st.peer.claims.get(&g).map_or(Generation(0), |c| c.set.generation());
+        let generation = self.st.record.group(g).set.generation().max(theirs).next();
         let forgot = self.st.record.peer_store.is_some_and(|known| known != store);
         self.st.record.peer_store = Some(store);
         let rec = self.rec(g);
         rec.set = SetRecord::Both { generation };
         if forgot {
-            // No epoch that the lost store may have held is ever issued again.
-            rec.floor = Epoch(rec.highest().0.saturating_add(Epoch::AMNESIA_JUMP));
+            self.jump_floors();
         }
         let gr = self.gr(g);
         gr.admitting = Some(Admission { generation, incarnation });
@@ -233,6 +244,12 @@ impl Engine {
     pub(super) fn answer_set_questions(&mut self, g: GroupId) {
         if !self.group_config(g).mirrored || !self.group(g).is_idle() {
             return;
+        }
+        if self.group(g).data.diverged {
+            return self.ask_operator(g, Question::Diverged);
+        }
+        if self.group(g).question == Some(Question::Diverged) && !self.st.record.group(g).set.is_alone() {
+            self.unask(g);
         }
         self.answer_admit(g);
         self.answer_ask(g);

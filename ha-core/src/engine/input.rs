@@ -104,6 +104,12 @@ pub enum Command {
         /// The group of the question.
         group: GroupId,
     },
+    /// "Give this copy's own tail up": the answer to a divergence, put to the losing node. The tail goes to
+    /// quarantine, nothing is deleted.
+    Surrender {
+        /// The group of the question.
+        group: GroupId,
+    },
     /// The fence device told the truth after all, or was repaired.
     TrustFence,
     /// Forget failed starts and stops of a group.
@@ -170,6 +176,8 @@ pub struct DataReport {
     /// `Both` of the new generation in force and the copy still caught up: from then on nothing can be
     /// acknowledged that the copy lacks.
     pub rule: Option<AckRule>,
+    /// Both copies hold transactions that were acknowledged alone: neither may be cut without an operator.
+    pub diverged: bool,
 }
 
 /// The other copy caught up: it may be admitted.

@@ -14,6 +14,7 @@ impl Engine {
                 self.confirm_peer_off(group, incarnation)
             }
             Command::ForceCurrent { group } if self.knows(group) => self.force_current(group),
+            Command::Surrender { group } if self.knows(group) => self.surrender(group),
             Command::TrustFence => {
                 self.st.fence.liar = false;
                 self.st.fence.failures = 0;
@@ -115,7 +116,7 @@ impl Engine {
     fn force_current(&mut self, g: GroupId) {
         let asked = matches!(
             self.group(g).question,
-            Some(Question::NotCurrent | Question::PeerAbsent | Question::Diverged | Question::NotInitialised)
+            Some(Question::NotCurrent | Question::PeerAbsent | Question::NotInitialised)
         );
         if !asked || self.st.peer.is_alive() {
             self.emit(EventKind::Refused { why: Refusal::NotAsked });
@@ -128,6 +129,19 @@ impl Engine {
         if self.group_config(g).mirrored {
             self.outbox.push_back(Action::ForceData { group: g });
         }
+    }
+
+    fn surrender(&mut self, g: GroupId) {
+        if !self.group(g).is_idle() || self.group(g).question != Some(Question::Diverged) {
+            self.emit(EventKind::Refused { why: Refusal::NotAsked });
+            return;
+        }
+        let epoch = self.highest_known(g);
+        let rec = self.rec(g);
+        rec.set = crate::SetRecord::Out { epoch, generation: rec.set.generation() };
+        self.gr(g).admission = None;
+        self.outbox.push_back(Action::SurrenderData { group: g });
+        self.unask(g);
     }
 
     /// A verified "off" of a peer that was never heard in this life.

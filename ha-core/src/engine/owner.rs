@@ -22,12 +22,40 @@ impl Engine {
         }
         self.watch_confirmation(g);
         self.advance_set(g);
+        self.remember_store(g);
         self.advance_switchover(g);
         match self.group(g).role {
             Role::Starting { step } => self.advance_start(g, step),
             Role::Active => self.monitor(g),
             Role::Stopping { why, step, floor } => self.advance_stop(g, why, step, floor),
             _ => {}
+        }
+    }
+
+    /// A group without data admits nobody; its owner still remembers whose record it has seen.
+    fn remember_store(&mut self, g: GroupId) {
+        let Some(store) = self.st.peer.store else { return };
+        let known = self.st.record.peer_store;
+        let stands_by =
+            self.st.peer.claims.get(&g).is_some_and(|c| matches!(c.state, ClaimState::Standby { .. }));
+        if self.cfg.groups.iter().any(|c| c.mirrored)
+            || known == Some(store)
+            || !stands_by
+            || !self.st.peer.is_alive()
+        {
+            return;
+        }
+        self.st.record.peer_store = Some(store);
+        if known.is_some() {
+            self.jump_floors();
+        }
+    }
+
+    /// No epoch that a lost store may have held is ever issued again.
+    pub(super) fn jump_floors(&mut self) {
+        for g in self.group_ids() {
+            let rec = self.rec(g);
+            rec.floor = crate::Epoch(rec.highest().0.saturating_add(crate::Epoch::AMNESIA_JUMP));
         }
     }
 
@@ -192,11 +220,16 @@ impl Engine {
         if self.group(g).op.is_some() {
             return;
         }
+        let step = step.max(std::mem::take(&mut self.gr(g).restop));
+        self.gr(g).role = Role::Stopping { why, step, floor };
         if step > floor {
             let target = self.target(g, step - 1);
             let kind = if target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
             let op = self.start_op(g, target, kind);
             self.gr(g).op = Some(op);
+            return;
+        }
+        if why != Why::Restart && self.waits_for_straggler(g) {
             return;
         }
         match why {
@@ -211,6 +244,33 @@ impl Engine {
             }
             Why::Switchover | Why::Handover | Why::Failed | Why::Leaving => self.release(g, why),
         }
+    }
+
+    /// A start that was given up may still take effect: nothing is released before it came back and was undone.
+    fn waits_for_straggler(&mut self, g: GroupId) -> bool {
+        if !self.has_straggler(g) {
+            self.gr(g).straggler_since = None;
+            return false;
+        }
+        let now = self.st.now;
+        let since = *self.gr(g).straggler_since.get_or_insert(now);
+        if now.since(since) >= self.straggler_budget(g) {
+            self.timed_out(TimeoutEdge::Stop);
+            self.end_self(EndReason::StopOverrun);
+        }
+        true
+    }
+
+    fn has_straggler(&self, g: GroupId) -> bool {
+        self.st
+            .ops
+            .values()
+            .any(|o| o.group == g && o.abandoned && matches!(o.kind, OpKind::Start | OpKind::Promote(_)))
+    }
+
+    pub(super) fn straggler_budget(&self, g: GroupId) -> Duration {
+        let c = self.group_config(g);
+        c.resources.iter().map(|r| r.stop_timeout).max().unwrap_or_default().max(c.demote_timeout)
     }
 
     /// Everything of the group is stopped: give it up and say so.
@@ -333,7 +393,15 @@ impl Engine {
         let started =
             matches!((op.kind, result), (OpKind::Start | OpKind::Promote(_), OpResult::Done { .. }));
         let g = op.group;
-        if started && !self.group(g).is_owner() {
+        self.again = true;
+        if started && matches!(self.group(g).role, Role::Stopping { .. }) {
+            let step = match (self.group_config(g).mirrored, op.target) {
+                (_, OpTarget::Data) => 1,
+                (mirrored, OpTarget::Resource(r)) => r + 1 + u8::from(mirrored),
+            };
+            let gr = self.gr(g);
+            gr.restop = gr.restop.max(step);
+        } else if started && !self.group(g).is_owner() {
             let kind = if op.target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
             self.start_op(g, op.target, kind);
         }

@@ -143,7 +143,7 @@ impl Pair {
             }
             Action::Event(e) => self.log.push((self.now, n, e.kind)),
             Action::EndSelf { .. } | Action::Reborn | Action::Departed => self.ends.push((n, action)),
-            Action::Cancel { .. } | Action::ForceData { .. } => {}
+            Action::Cancel { .. } | Action::ForceData { .. } | Action::SurrenderData { .. } => {}
         }
     }
 
@@ -168,6 +168,7 @@ impl Pair {
                 .zip(other)
                 .map(|((epoch, _), incarnation)| CaughtUp { epoch, incarnation }),
             rule: self.promoted[n].map(|(_, rule)| rule),
+            diverged: false,
         };
         self.feed(n, Input::Data { group: GroupId(0), report });
     }

@@ -223,6 +223,10 @@ pub(super) struct Group {
     // --- what this node gave up ---
     pub released: Option<Released>,
     pub final_lsn: Option<Lsn>,
+    /// A start that was given up completed while its group was being stopped: stop down from here again.
+    pub restop: u8,
+    /// Since when a release waits for a start that was given up and has not completed.
+    pub straggler_since: Option<Instant>,
     // --- arbitration ---
     pub want: Option<Asking>,
     pub wanted: Option<Wanted>,
@@ -342,6 +346,8 @@ impl Group {
             release: None,
             released: None,
             final_lsn: None,
+            restop: 0,
+            straggler_since: None,
             want: None,
             wanted: None,
             promised: None,

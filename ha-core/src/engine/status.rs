@@ -138,6 +138,11 @@ impl Engine {
         for gr in &self.st.groups {
             next = next.min(self.group_deadline(gr));
         }
+        for g in self.group_ids() {
+            if let Some(since) = self.group(g).straggler_since {
+                next = next.min(since + self.straggler_budget(g));
+            }
+        }
         // Never ask to be woken in the past: a level-triggered rule that waits for a fact would spin.
         if next <= self.st.now { self.st.now + std::time::Duration::from_micros(100) } else { next }
     }

@@ -1,15 +1,49 @@
-//! The proof that the survivor's earliest action comes after the victim's latest action.
+//! The proof that the survivor acts after the victim, and the predicted outage of every fault, with numbers.
+//!
+//! Every takeover path is one inequality: *the survivor's earliest action comes after the victim's latest*.
+//! [`prove`] evaluates all of them for one configuration, prints both sides addend by addend, and refuses a
+//! configuration in which one does not hold, with the smallest change that mends it. [`joint`] decides whether
+//! two nodes with possibly different configurations may still take over from each other.
+//!
+//! What it does *not* do: it measures nothing. Constants that it assumes are named in [`allowance`].
+//!
+//! ```
+//! use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig};
+//! use ha_core::timing::{FaultKind, prove};
+//! use std::time::Duration;
+//! let ms = Duration::from_millis;
+//! let config = Config::pair("mail", "a", "b")
+//!     .link(LinkConfig::datagram("lan", ms(20), ms(200)))
+//!     .link(LinkConfig::serial("tty", ms(50), ms(250), 115_200))
+//!     .group(GroupConfig::new("smtp").mirrored())
+//!     .fence(FenceConfig::new(ms(200)));
+//! let proof = prove(&config)?;
+//! assert_eq!(proof.outage(FaultKind::PowerLossActive).total, Some(ms(250 + 200 + 200)));
+//! println!("{proof}");
+//! # Ok::<_, ha_core::timing::Violations>(())
+//! ```
 
-/// Whether two nodes' safety values `(dead, slot, feed)` in milliseconds fit each other: fencing slots of
-/// another length, or another dead time, could let both shoot.
-#[must_use]
-pub fn fits(mine: (u16, u16, u16), theirs: (u16, u16, u16)) -> bool {
-    mine.0.abs_diff(theirs.0) <= mine.0 / 50 && mine.1.abs_diff(theirs.1) <= mine.1 / 50
-}
+pub mod allowance;
+mod derive;
+mod drift;
+mod fault;
+mod inequality;
+mod joint;
+mod notice;
+mod outage;
+mod proof;
+mod rules;
+mod terms;
+mod violation;
 
-/// When an address of the given lifetime is surely gone: the kernel counts whole seconds, and takes its time.
-#[must_use]
-pub fn address_expiry(lifetime: std::time::Duration) -> std::time::Duration {
-    std::time::Duration::from_secs(lifetime.as_secs() + u64::from(lifetime.subsec_nanos() > 0))
-        + std::time::Duration::from_millis(500)
-}
+pub use fault::{FaultKind, UnknownFault};
+pub use inequality::{Addend, Basis, Inequality};
+pub use joint::{Mismatch, SafetyValues, fits, joint};
+pub use notice::Notice;
+pub use outage::Outage;
+pub use proof::{Proof, prove};
+pub use terms::address_expiry;
+pub use violation::{Violation, Violations};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! One `with_…` for every field that has a default, since the structs are open for new fields.
+
+use super::{Config, FenceConfig, GroupConfig, LinkConfig, NodeConfig, ResourceConfig, TimingConfig};
+use crate::FenceScope;
+use std::time::Duration;
+
+macro_rules! setters {
+    ($on:ty: $($name:ident => $field:ident: $kind:ty),+ $(,)?) => {
+        impl $on {
+            $(
+                #[doc = concat!("The same with another [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $name(mut self, $field: $kind) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )+
+        }
+    };
+}
+
+setters!(LinkConfig:
+    with_interval => interval: Duration,
+    with_suspect => suspect: Duration,
+    with_dead => dead: Duration,
+    with_payload_bytes => payload_bytes: usize,
+    with_bits_per_second => bits_per_second: Option<u32>,
+);
+
+setters!(GroupConfig:
+    with_weight => weight: u16,
+    with_promote_timeout => promote_timeout: Duration,
+    with_demote_timeout => demote_timeout: Duration,
+    with_address_lifetime => address_lifetime: Duration,
+);
+
+setters!(ResourceConfig:
+    with_start_timeout => start_timeout: Duration,
+    with_stop_timeout => stop_timeout: Duration,
+    with_monitor_interval => monitor_interval: Duration,
+    with_monitor_timeout => monitor_timeout: Duration,
+    with_restart_limit => restart_limit: u8,
+);
+
+setters!(FenceConfig:
+    with_timeout => timeout: Duration,
+    with_effect => effect: Duration,
+    with_scope => scope: FenceScope,
+);
+
+setters!(TimingConfig:
+    with_token_validity => token_validity: Duration,
+    with_boot_wait => boot_wait: Duration,
+    with_ask_deadline => ask_deadline: Duration,
+    with_confirm_deadline => confirm_deadline: Duration,
+    with_prepare_deadline => prepare_deadline: Duration,
+    with_persist_deadline => persist_deadline: Duration,
+    with_takeover_deadline => takeover_deadline: Duration,
+    with_query_interval => query_interval: Duration,
+    with_question_interval => question_interval: Duration,
+    with_feed_limit => feed_limit: Duration,
+    with_kill_grace => kill_grace: Duration,
+    with_mirror_stall => mirror_stall: Duration,
+    with_application_stall => application_stall: Duration,
+    with_drift_ppm => drift_ppm: u32,
+);
+
+impl Config {
+    /// The same with a text for [`Config::unguarded`]. Only [`ACCEPT_SPLIT_BRAIN`](super::ACCEPT_SPLIT_BRAIN)
+    /// passes the check.
+    #[must_use]
+    pub fn with_unguarded(mut self, text: &str) -> Self {
+        self.unguarded = Some(text.into());
+        self
+    }
+}
+
+impl NodeConfig {
+    /// A node called `name`.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into() }
+    }
+}

@@ -1,0 +1,266 @@
+//! What child and guardian tell each other over their socket pair: one message a packet, little-endian.
+
+use crate::engine::Predecessor;
+use crate::{Epoch, GroupId, Incarnation, Undo};
+
+/// The longest message in bytes.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+/// The longest [`Undo::bytes`] and the longest testament.
+pub(super) const MAX_BODY_BYTES: usize = 8 * 1024;
+/// The longest kind of an undo and the longest name of a link.
+pub(super) const MAX_NAME_BYTES: usize = 128;
+/// Groups are numbered by one byte.
+pub(super) const MAX_FEED_BYTES: usize = 1 + 9 * 256;
+
+/// From the child.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    /// The control thread is alive and owns these groups.
+    Feed(Vec<(GroupId, Epoch)>),
+    /// What is needed to speak on a link in this life's name.
+    Testament { link: String, bytes: Vec<u8> },
+    /// Store this step before its effect begins.
+    Undo { id: u64, undo: Undo, group: Option<GroupId> },
+    /// The child took the effect back itself.
+    UndoDone { id: u64 },
+    /// Kill me.
+    EndMe { reason: String },
+    /// An orderly end follows.
+    Goodbye,
+    /// For the service manager.
+    Notify { state: Vec<u8> },
+}
+
+/// From the guardian.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Reply {
+    /// The first message of a life.
+    Welcome { incarnation: Incarnation, predecessor: Predecessor, notify_socket: Option<Vec<u8>> },
+    /// The undo step survives this process from now on.
+    Stored { id: u64 },
+    /// The undo step was not stored.
+    Refused { id: u64, reason: String },
+}
+
+const FEED: u8 = 1;
+const TESTAMENT: u8 = 2;
+const UNDO: u8 = 3;
+const UNDO_DONE: u8 = 4;
+const END_ME: u8 = 5;
+const GOODBYE: u8 = 6;
+const NOTIFY: u8 = 7;
+const WELCOME: u8 = 1;
+const STORED: u8 = 2;
+const REFUSED: u8 = 3;
+
+/// Writes a feed without allocating; returns its length. Groups beyond 256 cannot exist.
+pub(super) fn write_feed(into: &mut [u8; MAX_FEED_BYTES], groups: &[(GroupId, Epoch)]) -> usize {
+    into[0] = FEED;
+    let mut length = 1;
+    for ((group, epoch), place) in groups.iter().zip(into[1..].chunks_exact_mut(9)) {
+        place[0] = group.0;
+        place[1..].copy_from_slice(&epoch.0.to_le_bytes());
+        length += 9;
+    }
+    length
+}
+
+impl Request {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Feed(groups) => {
+                let mut bytes = [0; MAX_FEED_BYTES];
+                let length = write_feed(&mut bytes, groups);
+                bytes[..length].to_vec()
+            }
+            Self::Testament { link, bytes } => {
+                let mut out = vec![TESTAMENT];
+                put_name(&mut out, link);
+                out.extend_from_slice(bytes);
+                out
+            }
+            Self::Undo { id, undo, group } => {
+                let mut out = vec![UNDO];
+                out.extend_from_slice(&id.to_le_bytes());
+                put_undo(&mut out, undo, *group);
+                out
+            }
+            Self::UndoDone { id } => [&[UNDO_DONE][..], &id.to_le_bytes()].concat(),
+            Self::EndMe { reason } => [&[END_ME], reason.as_bytes()].concat(),
+            Self::Goodbye => vec![GOODBYE],
+            Self::Notify { state } => [&[NOTIFY], state.as_slice()].concat(),
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        Some(match from.byte()? {
+            FEED if from.0.len().is_multiple_of(9) => {
+                let mut groups = Vec::with_capacity(from.0.len() / 9);
+                while !from.0.is_empty() {
+                    groups.push((GroupId(from.byte()?), Epoch(from.u64()?)));
+                }
+                Self::Feed(groups)
+            }
+            TESTAMENT => Self::Testament { link: from.name()?, bytes: from.rest() },
+            UNDO => {
+                let id = from.u64()?;
+                let (undo, group) = from.undo()?;
+                Self::Undo { id, undo, group }
+            }
+            UNDO_DONE => Self::UndoDone { id: from.u64()? },
+            END_ME => Self::EndMe { reason: String::from_utf8_lossy(from.0).into_owned() },
+            GOODBYE => Self::Goodbye,
+            NOTIFY => Self::Notify { state: from.rest() },
+            _ => return None,
+        })
+    }
+}
+
+impl Reply {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Welcome { incarnation, predecessor, notify_socket } => {
+                let mut out = vec![WELCOME, u8::from(*predecessor == Predecessor::Gone)];
+                out.extend_from_slice(&incarnation.0.to_le_bytes());
+                if let Some(address) = notify_socket {
+                    out.push(1);
+                    out.extend_from_slice(address);
+                }
+                out
+            }
+            Self::Stored { id } => [&[STORED][..], &id.to_le_bytes()].concat(),
+            Self::Refused { id, reason } => [&[REFUSED][..], &id.to_le_bytes(), reason.as_bytes()].concat(),
+        }
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        Some(match from.byte()? {
+            WELCOME => {
+                let gone = from.byte()? == 1;
+                Self::Welcome {
+                    predecessor: if gone { Predecessor::Gone } else { Predecessor::Leftovers },
+                    incarnation: Incarnation(from.u128()?),
+                    notify_socket: from.byte().map(|_| from.rest()),
+                }
+            }
+            STORED => Self::Stored { id: from.u64()? },
+            REFUSED => {
+                Self::Refused { id: from.u64()?, reason: String::from_utf8_lossy(from.0).into_owned() }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn put_name(out: &mut Vec<u8>, name: &str) {
+    let length = u8::try_from(name.len()).unwrap_or(u8::MAX);
+    out.push(length);
+    out.extend_from_slice(&name.as_bytes()[..usize::from(length)]);
+}
+
+/// Writes an undo step and its group; also the body of a record in the undo list.
+pub(super) fn put_undo(out: &mut Vec<u8>, undo: &Undo, group: Option<GroupId>) {
+    out.extend_from_slice(&undo.version.to_le_bytes());
+    out.extend_from_slice(&[u8::from(group.is_some()), group.map_or(0, |g| g.0)]);
+    put_name(out, &undo.kind);
+    out.extend_from_slice(&undo.bytes);
+}
+
+/// Takes fields from the front of a message.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[b]| b)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn u128(&mut self) -> Option<u128> {
+        self.take().map(u128::from_le_bytes)
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let length = usize::from(self.byte()?);
+        let (name, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        String::from_utf8(name.to_vec()).ok()
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0).to_vec()
+    }
+
+    pub(super) fn undo(&mut self) -> Option<(Undo, Option<GroupId>)> {
+        let version = u16::from_le_bytes(self.take()?);
+        let [has_group, group] = self.take()?;
+        let kind = self.name()?;
+        Some((Undo { kind, version, bytes: self.rest() }, (has_group == 1).then_some(GroupId(group))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn requests() -> Vec<Request> {
+        let undo = Undo { kind: "address".into(), version: 3, bytes: vec![1, 2, 3] };
+        vec![
+            Request::Feed(vec![]),
+            Request::Feed(vec![(GroupId(0), Epoch(7)), (GroupId(255), Epoch(u64::MAX))]),
+            Request::Testament { link: "udp-a".into(), bytes: vec![9; 40] },
+            Request::Undo { id: 5, undo: undo.clone(), group: Some(GroupId(0)) },
+            Request::Undo { id: 6, undo, group: None },
+            Request::UndoDone { id: 5 },
+            Request::EndMe { reason: "stop overran".into() },
+            Request::Goodbye,
+            Request::Notify { state: b"READY=1".to_vec() },
+        ]
+    }
+
+    #[test]
+    fn every_message_is_read_as_it_was_written() {
+        for request in requests() {
+            assert!(Request::decode(&request.encode()) == Some(request));
+        }
+        for reply in [
+            Reply::Welcome {
+                incarnation: Incarnation(1 << 100),
+                predecessor: Predecessor::Leftovers,
+                notify_socket: Some(b"@x".to_vec()),
+            },
+            Reply::Welcome {
+                incarnation: Incarnation(2),
+                predecessor: Predecessor::Gone,
+                notify_socket: None,
+            },
+            Reply::Stored { id: 1 },
+            Reply::Refused { id: 2, reason: "unknown kind".into() },
+        ] {
+            assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Request::decode(&bytes);
+            let _ = Reply::decode(&bytes);
+        }
+    }
+}

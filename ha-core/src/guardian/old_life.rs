@@ -1,0 +1,117 @@
+//! Ending what an earlier guardian of this kernel boot left: a new guardian cannot rely on being its parent.
+
+use super::process::{Process, boot_now, kill_exactly, wait_gone};
+use super::undo_list::Life;
+use crate::{Incarnation, Instant};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+/// The environment variable in which every descendant carries the lives it descends from. It marks, it never
+/// triggers anything.
+pub(super) const LIVES: &str = "HA_GUARDIAN_LIVES";
+
+fn mark(incarnation: Incarnation) -> String {
+    format!("{:032x}", incarnation.0)
+}
+
+/// The value of [`LIVES`] for a child of this process.
+pub(super) fn marked(inherited: Option<&OsStr>, incarnation: Incarnation) -> OsString {
+    let mut value = inherited.map(OsStr::to_os_string).unwrap_or_default();
+    if !value.is_empty() {
+        value.push(",");
+    }
+    value.push(mark(incarnation));
+    value
+}
+
+/// The value of [`LIVES`] without this life: for a process that becomes its own guardian.
+pub(super) fn unmarked(inherited: &str, incarnation: Incarnation) -> String {
+    let own = mark(incarnation);
+    inherited.split(',').filter(|life| *life != own).collect::<Vec<_>>().join(",")
+}
+
+/// Kills every process of `lives` until none is found. False if some outlive `deadline`.
+///
+/// A process belongs to a life if it is the recorded one, descends from one that belongs, or carries the
+/// life's mark. This process itself is never killed: it may be the recorded one, born again.
+pub(super) fn end_all(lives: &[Life], deadline: Instant) -> io::Result<bool> {
+    loop {
+        let found = members(lives, &Process::all()?);
+        if found.is_empty() {
+            return Ok(true);
+        }
+        let mut killed = Vec::new();
+        for process in &found {
+            match kill_exactly(process.id) {
+                Ok(handle) => killed.extend(handle),
+                // Another user's process: it stays, and is found again until the deadline.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !wait_gone(&killed, deadline)? || boot_now() >= deadline {
+            return Ok(false);
+        }
+    }
+}
+
+fn members(lives: &[Life], all: &[Process]) -> Vec<Process> {
+    if lives.is_empty() {
+        return Vec::new();
+    }
+    let marks: Vec<String> = lives.iter().map(|life| mark(life.incarnation)).collect();
+    let mut found: BTreeSet<u32> = all
+        .iter()
+        .filter(|p| lives.iter().any(|life| life.process == p.id) || marks.iter().any(|m| p.carries(m)))
+        .map(|p| p.id.pid)
+        .collect();
+    loop {
+        let before = found.len();
+        found.extend(all.iter().filter(|p| found.contains(&p.parent)).map(|p| p.id.pid).collect::<Vec<_>>());
+        if found.len() == before {
+            break;
+        }
+    }
+    found.remove(&std::process::id());
+    all.iter().filter(|p| found.contains(&p.id.pid) && !p.over).copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guardian::process::ProcessId;
+    use std::process::Command;
+
+    #[test]
+    fn a_mark_is_added_and_taken_away() {
+        let one = marked(None, Incarnation(1));
+        let two = marked(Some(&one), Incarnation(2));
+        let two = two.to_str().unwrap();
+        assert_eq!(unmarked(two, Incarnation(2)), one.to_str().unwrap());
+        assert_eq!(unmarked(one.to_str().unwrap(), Incarnation(1)), "");
+    }
+
+    #[test]
+    fn a_marked_process_is_found_although_it_lost_its_parent_and_its_session() {
+        let incarnation = Incarnation(0xfeed_0000_1234_5678_9abc);
+        let status = Command::new("sh")
+            .args(["-c", "setsid sleep 1000 & exit 0"])
+            .env(LIVES, marked(None, incarnation))
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let process = ProcessId { pid: u32::MAX, start: 0 };
+        let lives = [Life { incarnation, process }];
+        assert_eq!(members(&lives, &Process::all().unwrap()).len(), 1);
+        assert!(end_all(&lives, boot_now() + std::time::Duration::from_secs(10)).unwrap());
+        assert!(members(&lives, &Process::all().unwrap()).is_empty());
+    }
+
+    #[test]
+    fn this_process_is_never_a_member() {
+        let me = Process::read(std::process::id()).unwrap();
+        let lives = [Life { incarnation: Incarnation(3 << 90), process: me.id }];
+        assert!(members(&lives, &[me]).is_empty());
+    }
+}
