@@ -45,6 +45,16 @@ async fn a_device_without_a_configured_timeout_is_refused() {
 }
 
 #[tokio::test]
+async fn timings_that_do_not_prove_are_refused() {
+    let mut pair = Pair::fenced();
+    let mut unsafe_one = (*pair.config).clone();
+    unsafe_one.timing.feed_limit = ms(10);
+    pair.config = Arc::new(unsafe_one);
+    let refused = pair.parts(0).store(Box::new(pair.store(0))).spawn().await;
+    assert!(matches!(refused, Err(NodeError::Unsafe(_))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_busy_port_names_the_link_and_leaves_nothing_running() {
     let pair = Pair::fenced();
     let first = pair.power_on(0).await;

@@ -7,7 +7,7 @@ use super::control::{Control, Turn};
 use super::data_slot::DataSlot;
 use super::durable::DurableLane;
 use super::ending::{EndHook, EndProcess, Ended};
-use super::environment::ApplicationEnvironment;
+use super::environment::Surroundings;
 use super::error::{NodeError, Problem, Problems};
 use super::events::EventLog;
 use super::fencing::FenceLane;
@@ -19,10 +19,11 @@ use super::node::Node;
 use super::operations::Operations;
 use super::realtime::RealtimeOptions;
 use super::report::{EventReport, StatusReport};
-use super::seat::Seat;
 use crate::api::{Clock, DataSync, FenceDevice, LinkFactory, Resource, StateStore};
 use crate::config::Config;
 use crate::engine::{Boot, Engine, Predecessor};
+use crate::guardian::GuardianClient;
+use crate::timing;
 use crate::wire::{LinkSession, PairKey};
 use crate::{GroupId, LinkId, NodeId};
 use std::cell::Cell;
@@ -47,10 +48,10 @@ pub struct NodeBuilder {
     store: Option<Box<dyn StateStore>>,
     clock: Arc<dyn Clock>,
     realtime: RealtimeOptions,
-    hook: Arc<dyn EndHook>,
+    hook: Option<Arc<dyn EndHook>>,
     predecessor: Predecessor,
     outside: u8,
-    seat: Option<Arc<dyn Seat>>,
+    guardian: Option<GuardianClient>,
 }
 
 impl NodeBuilder {
@@ -65,10 +66,10 @@ impl NodeBuilder {
             store: None,
             clock: Arc::new(BootClock),
             realtime: RealtimeOptions::default(),
-            hook: Arc::new(EndProcess),
+            hook: None,
             predecessor: Predecessor::Leftovers,
             outside: 0,
-            seat: None,
+            guardian: None,
         }
     }
 
@@ -108,6 +109,12 @@ impl NodeBuilder {
         self
     }
 
+    /// The guardian behind this process. It names this life and knows whether anything of an earlier one is left.
+    pub fn guardian(mut self, guardian: GuardianClient) -> Self {
+        self.guardian = Some(guardian);
+        self
+    }
+
     /// Another clock than [`BootClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -122,7 +129,7 @@ impl NodeBuilder {
 
     /// How the process ends, instead of [`EndProcess`]. For several nodes in one process only.
     pub fn end_hook(mut self, hook: Arc<dyn EndHook>) -> Self {
-        self.hook = hook;
+        self.hook = Some(hook);
         self
     }
 
@@ -152,17 +159,21 @@ impl NodeBuilder {
         let (Some(key), Some(store), true) = (self.key.take(), self.store.take(), problems.is_empty()) else {
             return Err(NodeError::Parts(Problems(problems)));
         };
+        timing::prove(&self.config)?;
         let (arrivals, arrived) = mpsc::unbounded_channel();
         let (durable, loaded) = DurableLane::start(store, arrivals.clone())?;
         let gone = |_| lane_gone("read the durable record");
         let record = loaded.await.map_err(gone)??;
         let boot = Boot {
             me: self.me,
-            incarnation: identity::incarnation()?,
+            incarnation: match &self.guardian {
+                Some(guardian) => guardian.incarnation(),
+                None => identity::incarnation()?,
+            },
             boot: identity::boot_id()?,
             record,
-            predecessor: self.predecessor,
-            guarded: self.seat.is_some(),
+            predecessor: self.guardian.as_ref().map_or(self.predecessor, GuardianClient::predecessor),
+            guarded: self.guardian.is_some(),
             outside: self.outside,
         };
         let fence = self.start_fence(&arrivals)?;
@@ -202,6 +213,11 @@ impl NodeBuilder {
             (Some(_), Some(_)) | (None, None) => {}
         }
         check_links(config, &self.links, problems);
+    }
+
+    fn end_hook_or_default(&self) -> Arc<dyn EndHook> {
+        let through_guardian = || self.guardian.clone().map(EndProcess::through).unwrap_or_default();
+        self.hook.clone().unwrap_or_else(|| Arc::new(through_guardian()))
     }
 
     fn start_fence(&mut self, arrivals: &ArrivalSender) -> Result<Option<FenceLane>, NodeError> {
@@ -282,7 +298,7 @@ fn run_control(
     started: Started,
     ended: &watch::Sender<Option<Ended>>,
 ) {
-    let (agents, hook) = (seed.parts.agents.clone(), seed.builder.hook.clone());
+    let (agents, hook) = (seed.parts.agents.clone(), seed.builder.end_hook_or_default());
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => {
@@ -332,7 +348,7 @@ impl Seed {
     ) -> Result<(Control, watch::Receiver<StatusReport>), NodeError> {
         let Self { builder, parts, names, log, requested } = self;
         let Parts { boot, durable, fence, links, agents, handle } = parts;
-        let NodeBuilder { config, clock, realtime, seat, .. } = builder;
+        let NodeBuilder { config, clock, realtime, guardian, .. } = builder;
         for refusal in realtime.apply() {
             tracing::warn!(target: "ha_core", "{refusal}");
             log.write(EventReport::note(clock.now(), "realtime", None, refusal));
@@ -342,10 +358,15 @@ impl Seed {
         let data = data
             .map(|(id, g)| g.data.as_ref().map(|d| DataSlot::subscribe(id, d.as_ref(), arrivals.clone())))
             .collect();
-        let environment =
-            ApplicationEnvironment { clock: clock.clone(), handle: handle.clone(), seat: seat.clone() };
-        let operations =
-            Operations::new(handle.clone(), Arc::new(environment), agents.clone(), arrivals.clone());
+        let around =
+            Surroundings { clock: clock.clone(), handle: handle.clone(), guardian: guardian.clone() };
+        let operations = Operations::new(around, agents.clone(), arrivals.clone());
+        if let Some(guardian) = guardian.clone() {
+            tokio::spawn(async move {
+                guardian.lost().await;
+                let _ = arrivals.send(Arrival::GuardianLost);
+            });
+        }
         let liveness = Liveness::start(&handle, clock.clone(), config.timing.application_stall);
         let now = clock.now();
         let engine = Engine::boot(config.clone(), boot, now);
@@ -364,7 +385,7 @@ impl Seed {
             durable,
             fence,
             liveness,
-            seat,
+            guardian,
             arrivals: arrived,
             requests: requested,
             log,

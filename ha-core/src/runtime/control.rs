@@ -24,10 +24,10 @@ use super::liveness::Liveness;
 use super::names::Names;
 use super::operations::{Operations, Order};
 use super::report::{EventReport, StatusReport};
-use super::seat::Seat;
 use crate::api::Clock;
 use crate::config::Config;
 use crate::engine::{Action, Engine, Event, FenceAnswer, Input, Permission, Status};
+use crate::guardian::GuardianClient;
 use crate::{Epoch, GroupId, Instant, OpId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -60,7 +60,7 @@ pub(super) struct Control {
     pub(super) durable: DurableLane,
     pub(super) fence: Option<FenceLane>,
     pub(super) liveness: Liveness,
-    pub(super) seat: Option<Arc<dyn Seat>>,
+    pub(super) guardian: Option<GuardianClient>,
     pub(super) arrivals: ArrivalReceiver,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) log: EventLog,
@@ -155,7 +155,8 @@ impl Control {
 
     fn next_wake(&self) -> Instant {
         let fence = self.fence.as_ref().map_or(Instant::FAR, FenceLane::next_deadline);
-        let feed = self.seat.as_ref().map_or(Instant::FAR, |_| self.turn.fed_at + self.turn.feed_interval);
+        let fed = self.guardian.as_ref().map(|_| self.turn.fed_at + self.turn.feed_interval);
+        let feed = fed.unwrap_or(Instant::FAR);
         self.engine.next_deadline().min(fence).min(feed).min(self.liveness.next_deadline())
     }
 
@@ -285,6 +286,11 @@ impl Control {
                     data.force_current();
                 }
             }
+            Action::SurrenderData { group } => {
+                if let Some(data) = data(group) {
+                    data.surrender();
+                }
+            }
             _ => {}
         }
     }
@@ -328,7 +334,10 @@ impl Control {
             Action::Departed => self.end(Ended::Departed),
             Action::Event(event) => self.report(&event),
             // Carried out already.
-            Action::Token { .. } | Action::Acknowledge { .. } | Action::ForceData { .. } => {}
+            Action::Token { .. }
+            | Action::Acknowledge { .. }
+            | Action::ForceData { .. }
+            | Action::SurrenderData { .. } => {}
         }
     }
 
@@ -355,15 +364,19 @@ impl Control {
         self.log.write(EventReport::note(self.turn.now, kind, None, message));
     }
 
+    /// Shows the guardian that this thread runs and what it owns. A guardian that is late or gone says so by
+    /// itself ([`Arrival::GuardianLost`]); neither is waited for.
     fn feed_guardian(&mut self) {
-        let Some(seat) = self.seat.clone() else { return };
+        let Some(guardian) = self.guardian.clone() else { return };
+        for (link, testament) in self.links.new_testaments() {
+            if let Err(e) = guardian.set_testament(link, testament.to_bytes().to_vec()) {
+                tracing::warn!(target: "ha_core", link, error = %e, "the guardian could not speak on the link");
+            }
+        }
         let now = self.now();
         if now >= self.turn.fed_at + self.turn.feed_interval {
             self.turn.fed_at = now;
-            seat.feed(&self.turn.owned);
-        }
-        for (link, testament) in self.links.new_testaments() {
-            seat.testament(link, &testament);
+            let _ = guardian.feed(&self.turn.owned);
         }
     }
 

@@ -1,6 +1,7 @@
 //! How a node ends.
 
 use crate::engine::EndReason;
+use crate::guardian::GuardianClient;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -64,14 +65,37 @@ pub trait EndHook: Send + Sync {
 }
 
 /// Ends the process: through the guardian where there is one, by `abort` otherwise.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EndProcess;
+#[derive(Clone, Debug, Default)]
+pub struct EndProcess {
+    guardian: Option<GuardianClient>,
+}
+
+impl EndProcess {
+    /// Ends the process through `guardian`.
+    #[must_use]
+    pub const fn through(guardian: GuardianClient) -> Self {
+        Self { guardian: Some(guardian) }
+    }
+}
 
 impl EndHook for EndProcess {
+    /// After a departure the guardian is told that an orderly exit follows; the program still has to exit. After
+    /// the loss of the guardian the process becomes a new one.
     fn end(&self, ended: Ended) {
         if ended.must_end_process() {
             tracing::error!(target: "ha_core", %ended, "the process ends itself");
-            std::process::abort();
+            match &self.guardian {
+                Some(guardian) => guardian.end_me(ended),
+                None => std::process::abort(),
+            }
+        }
+        match (&self.guardian, ended) {
+            (Some(guardian), Ended::Departed) => guardian.goodbye(),
+            (Some(guardian), Ended::Reborn) => {
+                let e = guardian.reborn();
+                tracing::error!(target: "ha_core", error = %e, "could not become a new guardian; exit and be started again");
+            }
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a node did not start, or did not take a command.
 
 use crate::api::StateError;
+use crate::timing::Violations;
 use std::fmt;
 use std::io;
 
@@ -54,6 +55,9 @@ pub enum NodeError {
     /// The parts do not fit the configuration. Nothing was started.
     #[error("the node's parts do not fit its configuration: {0}")]
     Parts(Problems),
+    /// The configuration is not proven to be safe. Nothing was started.
+    #[error(transparent)]
+    Unsafe(#[from] Violations),
     /// [`NodeBuilder::spawn`](super::NodeBuilder::spawn) was not called inside a tokio runtime.
     #[error("found no tokio runtime around spawn(), expected one with time enabled: resources run on it")]
     NoRuntime,

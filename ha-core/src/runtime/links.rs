@@ -288,3 +288,7 @@ fn note_change(path: &Path, failing: &mut bool, error: Option<io::Error>, what: 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+#[path = "links_tests.rs"]
+mod tests;

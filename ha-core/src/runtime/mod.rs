@@ -31,7 +31,6 @@ mod node;
 mod operations;
 mod realtime;
 mod report;
-mod seat;
 mod sys;
 
 pub use builder::{COMMANDS_WAITING, NodeBuilder};

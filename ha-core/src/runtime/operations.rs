@@ -7,7 +7,8 @@
 
 use super::agents::{Agent, Agents};
 use super::arrivals::{Arrival, ArrivalSender};
-use crate::api::{Ctx, Environment, ResourceError};
+use super::environment::{AgentEnvironment, Surroundings};
+use crate::api::{Ctx, ResourceError};
 use crate::engine::{OpKind, OpResult, OpTarget};
 use crate::{Epoch, GroupId, Instant, OpId};
 use futures::FutureExt;
@@ -15,7 +16,6 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 
 /// One operation as the engine ordered it.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +36,8 @@ impl Order {
 
 /// The operations under way.
 pub(super) struct Operations {
-    handle: Handle,
-    environment: Arc<dyn Environment>,
+    around: Surroundings,
+    environments: BTreeMap<(GroupId, OpTarget), Arc<AgentEnvironment>>,
     agents: Arc<Agents>,
     arrivals: ArrivalSender,
     running: BTreeMap<OpId, Running>,
@@ -54,15 +54,10 @@ struct Running {
 }
 
 impl Operations {
-    pub(super) const fn new(
-        handle: Handle,
-        environment: Arc<dyn Environment>,
-        agents: Arc<Agents>,
-        arrivals: ArrivalSender,
-    ) -> Self {
+    pub(super) const fn new(around: Surroundings, agents: Arc<Agents>, arrivals: ArrivalSender) -> Self {
         Self {
-            handle,
-            environment,
+            around,
+            environments: BTreeMap::new(),
             agents,
             arrivals,
             running: BTreeMap::new(),
@@ -135,7 +130,7 @@ impl Operations {
 
     fn take_back(&mut self, late: Order) {
         let kind = if late.target == OpTarget::Data { OpKind::Demote } else { OpKind::Stop };
-        let deadline = self.environment.now() + self.agents.undo_timeout(late.group, late.target);
+        let deadline = self.around.clock.now() + self.agents.undo_timeout(late.group, late.target);
         self.run(Order { kind, deadline, ..late }, true);
     }
 
@@ -149,9 +144,14 @@ impl Operations {
             tracing::error!(target: "ha_core", ?order, "an operation without its agent fails");
             return;
         };
-        let ctx = Ctx::new(self.environment.clone(), order.epoch, order.deadline, group.token.clone());
+        let environment = self
+            .environments
+            .entry((order.group, order.target))
+            .or_insert_with(|| Arc::new(AgentEnvironment::new(self.around.clone(), order.group)))
+            .clone();
+        let ctx = Ctx::new(environment.clone(), order.epoch, order.deadline, group.token.clone());
         self.running.insert(order.op, Running { order, ctx: ctx.clone(), undoing });
-        self.handle.spawn(carry_out(agent, order, ctx, completion));
+        self.around.handle.spawn(carry_out(agent, order, ctx, environment, completion));
     }
 }
 
@@ -172,10 +172,22 @@ impl Drop for Completion {
     }
 }
 
-async fn carry_out(agent: Agent, order: Order, ctx: Ctx, mut completion: Completion) {
+async fn carry_out(
+    agent: Agent,
+    order: Order,
+    ctx: Ctx,
+    environment: Arc<AgentEnvironment>,
+    mut completion: Completion,
+) {
     let call = AssertUnwindSafe(call(&agent, order.kind, &ctx)).catch_unwind();
     completion.result = match call.await {
-        Ok(Ok(result)) => result,
+        Ok(Ok(result)) => {
+            // Before the engine hears of it, so that no step of the next start is meant.
+            if order.kind == OpKind::Stop {
+                environment.forget_undos();
+            }
+            result
+        }
         Ok(Err(e)) => {
             tracing::warn!(target: "ha_core", op = %order.op, kind = ?order.kind, error = %e, "an operation failed");
             OpResult::Failed

@@ -5,12 +5,12 @@ use crate::config::{Config, GroupConfig, ResourceConfig};
 use crate::engine::{AckRule, DataReport, Health};
 use crate::runtime::BootClock;
 use crate::runtime::agents::{Offered, match_agents};
-use crate::runtime::environment::ApplicationEnvironment;
 use crate::{Generation, Lsn};
 use async_trait::async_trait;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -71,6 +71,7 @@ impl DataSync for Store {
     }
     fn acknowledge(&self, _: Epoch, _: AckRule) {}
     fn force_current(&self) {}
+    fn surrender(&self) {}
     fn report(&self) -> DataReport {
         DataReport::default()
     }
@@ -98,10 +99,9 @@ fn bench_on(handle: Handle) -> Bench {
     let mut problems = Vec::new();
     let agents = Arc::new(match_agents(&config, offered, &mut problems));
     assert_eq!(problems, []);
-    let environment =
-        ApplicationEnvironment { clock: Arc::new(BootClock), handle: handle.clone(), seat: None };
+    let around = Surroundings { clock: Arc::new(BootClock), handle, guardian: None };
     let (tx, arrivals) = unbounded_channel();
-    Bench { operations: Operations::new(handle, Arc::new(environment), agents, tx), arrivals, service }
+    Bench { operations: Operations::new(around, agents, tx), arrivals, service }
 }
 
 impl Bench {
@@ -211,8 +211,8 @@ fn the_end_of_the_application_runtime_fails_what_ran_on_it() {
 
 #[tokio::test]
 async fn an_operation_takes_time_and_tasks_from_its_environment() {
-    let environment =
-        ApplicationEnvironment { clock: Arc::new(BootClock), handle: Handle::current(), seat: None };
+    let around = Surroundings { clock: Arc::new(BootClock), handle: Handle::current(), guardian: None };
+    let environment = AgentEnvironment::new(around, GroupId(0));
     let deadline = BootClock.now() + Duration::from_millis(1);
     let ctx = Ctx::new(Arc::new(environment), Epoch(1), deadline, TokenCell::new(GroupId(0)));
     let (tx, rx) = tokio::sync::oneshot::channel();

@@ -35,6 +35,8 @@ pub struct PeerReport {
     pub incarnation: Option<String>,
     /// The links, in the order of the configuration.
     pub links: Vec<LinkReport>,
+    /// Whether its fence device was caught lying: it proves nothing until an operator trusts it again.
+    pub fence_lied: bool,
 }
 
 /// A link in a [`StatusReport`].
@@ -91,6 +93,7 @@ impl StatusReport {
             links: links
                 .map(|(id, state)| LinkReport { link: names.link(id), state: kebab(state) })
                 .collect(),
+            fence_lied: status.peer.fence_lied,
         };
         Self {
             cluster: cluster.into(),
@@ -293,8 +296,12 @@ mod tests {
             set: SetRecord::Never,
             question: Some(Question::NoStopProof),
         };
-        let peer =
-            PeerStatus { state: PeerState::Alive, incarnation: None, links: vec![LinkState::HalfOpen] };
+        let peer = PeerStatus {
+            state: PeerState::Alive,
+            incarnation: None,
+            links: vec![LinkState::HalfOpen],
+            fence_lied: false,
+        };
         let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group] };
         let report = StatusReport::new("post", &names(), &status);
         assert_eq!((report.node.as_str(), report.peer.node.as_str()), ("left", "right"));

@@ -6,7 +6,7 @@ use ha_core::api::{
     Ctx, FenceDevice, FrameSender, HeartbeatTransport, LinkDescription, LinkFactory, Resource, ResourceError,
     StateStore,
 };
-use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig};
+use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
 use ha_core::engine::{FenceAnswer, Health, Predecessor};
 use ha_core::runtime::{EndHook, Ended, EventItem, EventReport, GroupReport, Node, NodeBuilder, NodeError};
 use ha_core::store::{FileStateStore, medium::RealMedium};
@@ -187,7 +187,8 @@ pub fn config() -> Config {
 
 impl Pair {
     /// Two installed machines, switched off.
-    pub fn new(config: Config) -> Self {
+    pub fn new(mut config: Config) -> Self {
+        config.timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
         let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = reserved.local_addr().unwrap();
         let machine = || {
@@ -197,7 +198,12 @@ impl Pair {
                 panics: AtomicBool::new(false),
                 blocker: Mutex::default(),
             };
-            Arc::new(Machine { service: Arc::new(service), hook: Arc::default(), node: Mutex::default(), power: AtomicBool::new(false) })
+            Arc::new(Machine {
+                service: Arc::new(service),
+                hook: Arc::default(),
+                node: Mutex::default(),
+                power: AtomicBool::new(false),
+            })
         };
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         for (n, dir) in dirs.iter().enumerate() {
