@@ -1,5 +1,6 @@
 //! Two nodes in one process, over real sockets, with real files and a service that holds a real port.
 #![cfg(feature = "runtime")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod runtime_support;
 

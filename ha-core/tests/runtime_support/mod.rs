@@ -1,5 +1,6 @@
 //! Two real nodes in one process: real UDP sockets on loopback, real files, a service that holds a real port.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test support")]
 
 use async_trait::async_trait;
 use ha_core::api::{
