@@ -67,7 +67,7 @@ name = "tty"
 interval = "50ms"
 suspect = "125ms"
 dead = "250ms"
-payload_bytes = 28
+payload_bytes = 34
 bits_per_second = 115200
 
 [[groups]]

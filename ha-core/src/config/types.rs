@@ -308,10 +308,10 @@ impl Default for TimingConfig {
         Self {
             token_validity: ms(100),
             boot_wait: ms(1000),
-            ask_deadline: ms(250),
+            ask_deadline: ms(1000),
             confirm_deadline: ms(150),
             prepare_deadline: ms(500),
-            persist_deadline: ms(2000),
+            persist_deadline: ms(1500),
             takeover_deadline: ms(2000),
             query_interval: ms(20),
             question_interval: ms(10_000),
@@ -319,7 +319,7 @@ impl Default for TimingConfig {
             kill_grace: ms(150),
             mirror_stall: ms(60),
             application_stall: ms(5000),
-            drift_ppm: 500,
+            drift_ppm: 200,
         }
     }
 }

@@ -223,22 +223,3 @@ pub struct SentBeat {
     /// The instant of sending.
     pub at: Instant,
 }
-
-impl Statement {
-    /// An upper bound of its size in a frame, in bytes: kind, length and fields in their longest usual form.
-    #[must_use]
-    pub const fn len_max_bytes(&self) -> usize {
-        match self {
-            Self::Departing => 2,
-            Self::Weights { .. } | Self::Health { .. } => 8,
-            Self::Safety { .. } => 11,
-            Self::Identity { .. } | Self::Stores { .. } | Self::Init { .. } => 19,
-            Self::Prepare { .. } | Self::Ready { .. } => 13,
-            Self::Admit { .. } => 18,
-            Self::Confirm { .. } | Self::Confirmed { .. } | Self::Want { .. } | Self::Yielded { .. } => 18,
-            Self::Released { .. } => 21,
-            Self::Ask { .. } | Self::Consent { .. } => 23,
-            Self::Claim { .. } => 28,
-        }
-    }
-}

@@ -2,13 +2,17 @@
 
 use super::machine::Engine;
 use super::state::{EndedHow, FenceOp, Role};
-use super::{Action, EventKind, FenceAnswer, PeerState, TimeoutEdge};
+use super::{Action, ClaimState, EventKind, FenceAnswer, PeerState, TimeoutEdge};
 use crate::config::{Config, FenceConfig};
 use crate::{GroupId, Instant, OpId, SetRecord};
 use std::time::Duration;
 
 /// A shot is issued only in this part of an own slot, else in the next turn.
 const SLOT_WINDOW_DIVISOR: u32 = 10;
+
+/// Turns in which a contested shot may be issued: for so long two drifting clocks keep the slots apart.
+/// `timing::prove` computes how many the configured drift allows.
+const SLOT_TURNS_MAX: u64 = 3;
 
 /// Slots in a turn: first in order, second, and two for nodes whose weights the other may not know.
 const SLOTS_IN_TURN: u64 = 4;
@@ -145,12 +149,17 @@ impl Engine {
             return !mirrored || matches!(self.st.record.group(g).set, SetRecord::Both { .. });
         }
         let claim = self.st.peer.claims.get(&g);
-        mirrored && claim.is_some_and(|c| !c.set.is_alone())
+        if !mirrored {
+            // An owner has no reason; a peer that waits like us would start the group on our end.
+            return !claim.is_some_and(|c| matches!(c.state, ClaimState::Owner | ClaimState::Claiming));
+        }
+        claim.is_some_and(|c| !c.set.is_alone())
     }
 
     fn in_own_slot(&self) -> bool {
         let Some((turn, slot, position)) = self.slot_now() else { return false };
         slot == self.own_slot()
+            && turn < SLOT_TURNS_MAX
             && position < self.cfg.slot() / SLOT_WINDOW_DIVISOR
             && self.st.fence.last_turn != Some(turn)
     }

@@ -305,7 +305,12 @@ impl Engine {
             }
             Verdict::Lose => {
                 self.gr(g).want = None;
-                self.unask(g);
+                if self.group(g).failed_here {
+                    // The other one may not know of our failure, and wait for us: somebody must be told.
+                    self.ask_operator(g, Question::FailedEverywhere);
+                } else {
+                    self.unask(g);
+                }
             }
             Verdict::Ask(question) => {
                 self.gr(g).want = None;
@@ -427,6 +432,9 @@ impl Engine {
     }
 
     pub(super) fn ask_operator(&mut self, g: GroupId, question: Question) {
+        // A diverged copy is not current either; the two questions would take turns for ever.
+        let diverged = question == Question::NotCurrent && self.group(g).data.diverged;
+        let question = if diverged { Question::Diverged } else { question };
         if self.group(g).question == Some(question) {
             return;
         }

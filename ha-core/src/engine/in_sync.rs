@@ -289,8 +289,8 @@ impl Engine {
         let AskedConsent { epoch, generation, .. } = q;
         let set = self.st.record.group(g).set;
         let stale = generation < set.generation() || known || self.st.record.group(g).granted >= epoch;
-        let never_member = set == SetRecord::Never;
-        if stale || never_member || set.is_alone() {
+        // A copy that was never admitted consents too: unanswered questions would make it mute, and fenced.
+        if stale || set.is_alone() {
             return;
         }
         if set != (SetRecord::Out { epoch, generation }) {

@@ -24,8 +24,15 @@ impl Engine {
         if self.is_broken(super::Sabotage::BlameThePeer) {
             return;
         }
+        let promised = self.st.wake;
         for (link, config) in self.st.links.iter_mut().zip(&self.cfg.links) {
+            let dead_before = link.two_way.is_none_or(|at| promised.since(at + link.grace) >= config.dead);
             link.grace = (link.grace + gap).min(config.dead);
+            if let (Some(at), false) = (link.two_way, dead_before) {
+                // However long the gap: nobody is dead before a round trip was possible again.
+                let silent = now.since(at + link.grace);
+                link.grace += silent.saturating_sub(config.suspect);
+            }
         }
     }
 

@@ -232,6 +232,10 @@ impl Engine {
         if why != Why::Restart && self.waits_for_straggler(g) {
             return;
         }
+        if why != Why::Restart && self.has_stray_start(g) {
+            self.limit_stray_starts(g);
+            return;
+        }
         match why {
             Why::Restart => {
                 self.gr(g).role = Role::Starting { step: floor };
@@ -271,6 +275,31 @@ impl Engine {
     pub(super) fn straggler_budget(&self, g: GroupId) -> Duration {
         let c = self.group_config(g);
         c.resources.iter().map(|r| r.stop_timeout).max().unwrap_or_default().max(c.demote_timeout)
+    }
+
+    /// A start that was given up may still complete, or its undoing is under way: the group is not stopped yet.
+    fn has_stray_start(&self, g: GroupId) -> bool {
+        let own = self.group(g).op;
+        self.st.ops.iter().any(|(id, o)| {
+            o.group == g
+                && match o.kind {
+                    OpKind::Start | OpKind::Promote(_) => o.abandoned,
+                    OpKind::Stop | OpKind::Demote => !o.abandoned && own != Some(*id),
+                    OpKind::Monitor => false,
+                }
+        })
+    }
+
+    /// Rule 8 for a start that does not even end: it gets the budget of a stop, then the guardian ends it.
+    fn limit_stray_starts(&mut self, g: GroupId) {
+        let config = self.group_config(g);
+        let budget = config.resources.iter().map(|r| r.stop_timeout).max().unwrap_or(config.demote_timeout);
+        let limit = self.st.now + budget;
+        for op in self.st.ops.values_mut().filter(|o| o.group == g && o.abandoned) {
+            if matches!(op.kind, OpKind::Start | OpKind::Promote(_)) && op.deadline == crate::Instant::FAR {
+                op.deadline = limit;
+            }
+        }
     }
 
     /// Everything of the group is stopped: give it up and say so.
@@ -354,6 +383,10 @@ impl Engine {
             if self.st.ended {
                 return;
             }
+            if op.abandoned {
+                self.end_self(EndReason::StopOverrun);
+                return;
+            }
             self.abandon(id);
             self.op_overran(id, op);
         }
@@ -382,16 +415,16 @@ impl Engine {
 
     pub(super) fn op_completed(&mut self, id: OpId, op: super::state::Op, result: OpResult) {
         if op.abandoned {
-            self.undo_late(op, result);
+            self.undo_late(op);
         } else {
             self.conclude(id, op, result);
         }
     }
 
-    /// A start that completed after it was given up is undone, unless the same thing runs again by now.
-    fn undo_late(&mut self, op: super::state::Op, result: OpResult) {
-        let started =
-            matches!((op.kind, result), (OpKind::Start | OpKind::Promote(_), OpResult::Done { .. }));
+    /// A start that ended after it was given up is undone, unless the same thing runs again by now. One that
+    /// failed may have begun something too.
+    fn undo_late(&mut self, op: super::state::Op) {
+        let started = matches!(op.kind, OpKind::Start | OpKind::Promote(_));
         let g = op.group;
         self.again = true;
         if started && matches!(self.group(g).role, Role::Stopping { .. }) {

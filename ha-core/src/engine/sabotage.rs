@@ -32,3 +32,22 @@ pub enum Sabotage {
     /// Rule 12: stops towards a target that is not viable.
     MoveAnywhere,
 }
+
+impl Sabotage {
+    /// Every switch.
+    pub const ALL: [Self; 13] = [
+        Self::TakeoverWithoutProof,
+        Self::AloneWithoutProof,
+        Self::ShootTheLiving,
+        Self::StaleStandbyTakesOver,
+        Self::ReuseEpoch,
+        Self::RenewWithoutConfirmation,
+        Self::IgnoreJointTiming,
+        Self::CurrentAtBoot,
+        Self::StopOverrunIsDone,
+        Self::BlameThePeer,
+        Self::HalfOpenIsUp,
+        Self::ShootAtOnce,
+        Self::MoveAnywhere,
+    ];
+}

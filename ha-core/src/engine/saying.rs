@@ -39,6 +39,9 @@ impl Engine {
     fn send_beat(&mut self, i: usize, urgent: &[Statement]) {
         let now = self.st.now;
         let (interval, room) = (self.cfg.links[i].interval, self.cfg.links[i].payload_bytes);
+        let to = self.st.links[i].heard.map(|(inc, _)| inc);
+        // What is asked of, answered or admitted to one life of the peer is never said to another.
+        let urgent = if to == self.st.peer.incarnation() { urgent } else { &[] };
         let statements = self.pack(i, urgent, room);
         let link = &mut self.st.links[i];
         link.seq = link.seq.wrapping_add(1);
@@ -60,7 +63,7 @@ impl Engine {
         // On a narrow link every fourth beat is left to the status, so that no flood of questions starves it.
         let starve = self.st.links[i].seq % 4 == 3;
         let mut take = |s: Statement, left: &mut usize| {
-            let len = s.len_max_bytes();
+            let len = crate::wire::statement_len(&s);
             if len <= *left {
                 *left -= len;
                 packed.push(s);
@@ -127,6 +130,7 @@ impl Engine {
             said.push(Statement::Ask { group, epoch: gr.epoch, generation: a.generation, nonce: a.nonce });
         }
         if let Some(a) = gr.admitting
+            && self.st.peer.incarnation() == Some(a.incarnation)
             && !gr.full
             && gr.admit_open
         {
@@ -188,8 +192,8 @@ impl Engine {
     }
 
     pub(super) fn safety_values(&self) -> (u16, u16, u16) {
-        let ms = |d: Duration| u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
-        (ms(self.cfg.latest_dead()), ms(self.cfg.slot()), ms(self.cfg.timing.feed_limit))
+        let values = crate::timing::SafetyValues::of(&self.cfg);
+        (values.dead_ms, values.slot_ms, values.feed_ms)
     }
 
     pub(super) fn beat_deadline(&self) -> Instant {

@@ -100,7 +100,11 @@ fn value(statement: &Statement, out: &mut impl Sink) {
                 out.varint(ms.into());
             }
         }
-        Statement::Claim { group, epoch, state, set, lsn } => claim(out, group, epoch, state, set, lsn),
+        Statement::Claim { group, epoch, state, set, lsn, highest } => {
+            claim(out, group, epoch, state, set, lsn);
+            // Never below the claim's own epoch, and mostly equal to it.
+            out.varint(highest.0.saturating_sub(epoch.0));
+        }
         Statement::Ask { group, epoch, generation, nonce }
         | Statement::Consent { group, epoch, generation, nonce } => {
             grant(out, group, epoch);
@@ -285,5 +289,6 @@ fn decode_claim(r: &mut Reader<'_>) -> Option<Said> {
         }
         _ => return Some(Said::Unknown),
     };
-    Some(Said::Known(Statement::Claim { group, epoch, state, set, lsn }))
+    let highest = Epoch(epoch.0.saturating_add(r.varint()?));
+    Some(Said::Known(Statement::Claim { group, epoch, state, set, lsn, highest }))
 }

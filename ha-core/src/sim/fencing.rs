@@ -1,0 +1,127 @@
+//! Fence devices: each ends one node, answers late, fails, hangs or lies.
+
+use super::cluster::{Cluster, Event, MS, nanos};
+use super::fault::DeviceFault;
+use super::invariant::{not_heard, not_reachable, shooting_disabled};
+use crate::engine::{FenceAnswer, Input};
+use crate::{FenceScope, OpId};
+
+impl Cluster {
+    pub(super) fn fence_order(&mut self, by: usize, life: u32, op: OpId, shoot: bool) {
+        let ordered = self.now;
+        if shoot {
+            self.check_shot(by);
+            self.say(Some(by), "orders to fence its peer");
+        }
+        let timeout = self.scenario.configs[0].fence.as_ref().map_or(50 * MS, |f| nanos(f.timeout));
+        let delay = self.rng.range(MS, (timeout / 2).max(2 * MS));
+        self.after(delay, Event::FenceAct { by, life, op, shoot, ordered });
+    }
+
+    /// I12 against the truth.
+    fn check_shot(&mut self, by: usize) {
+        let now = self.now;
+        let config = &self.scenario.configs[by];
+        let window = config.links.iter().map(|l| nanos(l.dead)).min().unwrap_or(0) / 2;
+        let ask = nanos(config.timing.ask_deadline);
+        let peer = &self.nodes[1 - by];
+        let disk_slow = peer.slow_disk.is_some_and(|(_, until)| until + 3 * ask > now);
+        let healthy = peer.process.as_ref().is_some_and(|p| {
+            !p.paused
+                && !p.leftovers
+                && now - p.healthy_since > window
+                && (p.write.is_none() || now - p.write_began < ask)
+                && !disk_slow
+        });
+        let heard = self.nodes[by].process.as_ref().and_then(|p| p.echoed.iter().max().copied());
+        let ago = heard.filter(|at| healthy && *at > 0).map(|at| now - at);
+        self.check(not_heard(by, ago, window));
+        let reachable = healthy && self.met(by) && self.some_path_was_clear(by);
+        self.check(not_reachable(by, reachable));
+        let knows = self.nodes[by].process.as_ref().is_some_and(|p| p.knows_timing);
+        self.check(shooting_disabled(self.scenario.mismatched && knows, by));
+    }
+
+    /// The shooter heard its peer's present life at some time.
+    fn met(&self, by: usize) -> bool {
+        self.nodes[by].process.as_ref().is_some_and(|p| p.echoed.iter().any(|at| *at > 0))
+    }
+
+    /// Some link carried everything, both ways, for so long that its owner must have known.
+    fn some_path_was_clear(&self, by: usize) -> bool {
+        let config = &self.scenario.configs[by];
+        config.links.iter().enumerate().any(|(i, link)| {
+            let then = self.now.saturating_sub(2 * nanos(link.dead));
+            let lived = self.nodes[1 - by].process.as_ref().is_some_and(|p| p.healthy_since <= then);
+            let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(then));
+            lived && !link.evidence_only && clear(0) && clear(1)
+        })
+    }
+
+    fn quirk(&self, target: usize) -> Option<DeviceFault> {
+        self.nodes[target].device.filter(|(_, until)| *until > self.now).map(|(what, _)| what)
+    }
+
+    /// Whether the device of `target` would truly say *off* now.
+    fn truly_off(&self, target: usize) -> bool {
+        let n = &self.nodes[target];
+        let gone = n.process.is_none() && n.guardian == crate::sim::node::Guardian::Absent && n.mourning.is_none();
+        !n.power || (self.scope() == FenceScope::Processes && gone)
+    }
+
+    pub(super) fn fence_acts(&mut self, by: usize, life: u32, op: OpId, shoot: bool, ordered: u64) {
+        let target = 1 - by;
+        let quirk = self.quirk(target);
+        let given_up =
+            self.nodes[by].process.as_ref().is_some_and(|p| p.life == life && p.given_up.contains(&op));
+        let effective = match quirk {
+            Some(DeviceFault::Lies) => false,
+            Some(DeviceFault::Fails | DeviceFault::Hangs) => self.rng.chance(500),
+            Some(DeviceFault::Late) | None => !(given_up && self.rng.chance(500)),
+        };
+        if shoot && effective {
+            self.shot_hits(target, ordered, quirk);
+        }
+        let off = FenceAnswer::Off { scope: self.scope() };
+        let honest = if self.truly_off(target) { off } else { FenceAnswer::On };
+        let timeout = self.scenario.configs[0].fence.as_ref().map_or(50 * MS, |f| nanos(f.timeout));
+        let prompt = self.rng.range(MS, (timeout * 2 / 5).max(2 * MS));
+        let (answer, delay) = match quirk {
+            None => (honest, prompt),
+            Some(DeviceFault::Fails) => (FenceAnswer::Failed, prompt),
+            Some(DeviceFault::Hangs) => (FenceAnswer::Failed, timeout + self.rng.range(3000, 12_000) * MS),
+            Some(DeviceFault::Late) => (honest, timeout + self.rng.range(0, 3000) * MS),
+            Some(DeviceFault::Lies) => {
+                if honest != off {
+                    self.tainted.fill(true);
+                    self.probes.hit("device", "lied");
+                    self.say(Some(target), "its fence device lies: it says off");
+                }
+                (off, prompt)
+            }
+        };
+        self.after(delay, Event::FenceAnswer { by, life, op, answer });
+    }
+
+    fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {
+        let alive = self.nodes[target].process.is_some();
+        if alive {
+            self.probes.hit("device", "shot hit");
+            self.say(Some(target), "is fenced");
+            if quirk.is_none() {
+                let verdict = self.shots.effective(target, ordered, self.now);
+                self.check(verdict);
+            }
+        }
+        let back = self.rng.range(1000, 6000) * MS;
+        if self.scope() == FenceScope::Processes {
+            self.kill_tree(target, back);
+        } else {
+            self.power_off(target, back);
+        }
+    }
+
+    pub(super) fn fence_answers(&mut self, by: usize, life: u32, op: OpId, answer: FenceAnswer) {
+        self.feed(by, life, Input::Fence { op, answer });
+    }
+}

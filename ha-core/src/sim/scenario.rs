@@ -1,0 +1,324 @@
+//! What a run is made of: two configurations, the properties of the world, and the faults with their times.
+
+use super::fault::{Cut, DeviceFault, Fault, ResourceFault};
+use super::rng::Rng;
+use crate::config::{
+    ACCEPT_SPLIT_BRAIN, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
+};
+use crate::{FenceScope, NodeId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A fault that waits for its moment: it strikes `delay` after the next `moment` past `after`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trap {
+    /// Armed from this true time on.
+    pub after: Duration,
+    /// What it waits for.
+    pub moment: Moment,
+    /// How long after that it strikes.
+    pub delay: Duration,
+    /// What it does.
+    pub fault: Fault,
+}
+
+/// Adversarial moments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// A group is claimed: its grant is being written.
+    Claiming,
+    /// A group was granted and starts.
+    Starting,
+    /// An owner's permission ran out.
+    Suspended,
+    /// An owner gives up.
+    Stopping,
+    /// A fencing order was given.
+    Shot,
+    /// A record is being written.
+    Persisting,
+    /// A node went alone.
+    Alone,
+    /// Both copies are members again.
+    Full,
+}
+
+/// One whole run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The seed of everything random in the world.
+    pub seed: u64,
+    /// Each node's configuration; they differ only where a mismatch is wanted.
+    pub configs: [Arc<Config>; 2],
+    /// Each node runs under a guardian.
+    pub guarded: bool,
+    /// Fence devices may lie, so what rests on a lie is not asserted.
+    pub lying: bool,
+    /// The nodes' timings differ so much that takeovers must be disabled.
+    pub mismatched: bool,
+    /// Faults at fixed times.
+    pub faults: Vec<(Duration, Fault)>,
+    /// Faults at adversarial moments.
+    pub traps: Vec<Trap>,
+    /// When every fault is mended; `None`: never.
+    pub heal_at: Option<Duration>,
+    /// The length of the run.
+    pub length: Duration,
+    /// How long after the healing every group must be served, or a question stand.
+    pub recovery: Duration,
+    /// An operator answers questions, truthfully, after a while.
+    pub operator: bool,
+    /// Clients commit to mirrored groups.
+    pub clients: bool,
+}
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+impl Scenario {
+    /// A run of `config` without any fault, for directed tests.
+    #[must_use]
+    pub fn quiet(seed: u64, config: Config) -> Self {
+        let config = Arc::new(config);
+        Self {
+            seed,
+            configs: [config.clone(), config],
+            guarded: true,
+            lying: false,
+            mismatched: false,
+            faults: Vec::new(),
+            traps: Vec::new(),
+            heal_at: None,
+            length: Duration::from_secs(60),
+            recovery: Duration::from_secs(20),
+            operator: false,
+            clients: true,
+        }
+    }
+
+    /// The run of `seed`: configuration, world and at least ten faults, all by chance.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let config = random_config(&mut rng);
+        let lying = config.fence.is_some() && rng.chance(60);
+        let mismatched = !lying && config.fence.is_some() && rng.chance(60);
+        let mut other = config.clone();
+        if mismatched {
+            mismatch(&mut rng, &mut other);
+        }
+        let mut scenario = Self::quiet(seed, config);
+        if mismatched {
+            scenario.configs[1] = Arc::new(other);
+        }
+        scenario.guarded = !rng.chance(60);
+        scenario.lying = lying;
+        scenario.mismatched = mismatched;
+        scenario.operator = true;
+        scenario.heal_at = Some(Duration::from_secs(38));
+        plan(&mut rng, &mut scenario);
+        scenario
+    }
+}
+
+fn random_config(rng: &mut Rng) -> Config {
+    let interval = ms([50, 100, 100, 100][rng.index(4)]);
+    let dead = interval * u32::try_from(rng.range(4, 6)).unwrap_or(4);
+    let mut config = Config::pair("sim", "a", "b").link(LinkConfig::datagram("net0", interval, dead));
+    if rng.chance(700) {
+        config = config.link(LinkConfig::datagram("net1", interval, dead));
+    }
+    if rng.chance(750) {
+        config = config.link(LinkConfig::serial("tty", ms(100), (dead * 3 / 2).max(ms(500)), 115_200));
+    }
+    let mutual = rng.chance(350);
+    let mirrored = rng.chance(700);
+    let scope = if rng.chance(300) { FenceScope::Processes } else { FenceScope::Incarnation };
+    for index in 0..=u8::from(mutual) {
+        config = config.group(random_group(rng, index, mirrored, scope));
+    }
+    if mirrored && rng.chance(600) {
+        config = config.link(LinkConfig::evidence("stream", ms(100), ms(400)));
+    }
+    if rng.chance(800) {
+        let mut fence = FenceConfig::new(ms(rng.range(80, 400)));
+        fence.scope = scope;
+        config = config.fence(fence);
+    } else if rng.chance(150) && !mirrored {
+        config.unguarded = Some(ACCEPT_SPLIT_BRAIN.into());
+    }
+    config.timing = random_timing(rng, &config, dead);
+    config
+}
+
+fn random_group(rng: &mut Rng, index: u8, mirrored: bool, scope: FenceScope) -> GroupConfig {
+    let mut group = GroupConfig::new(["mail", "web"][usize::from(index & 1)])
+        .preferring(NodeId(index & 1))
+        .then(ResourceConfig::new("address"))
+        .then(ResourceConfig::new("service"));
+    group.mirrored = mirrored;
+    group.weight = u16::try_from(rng.range(1, 4)).unwrap_or(1);
+    group.address_lifetime =
+        if scope == FenceScope::Processes { ms(rng.range(200, 1500)) } else { Duration::ZERO };
+    for resource in &mut group.resources {
+        resource.start_timeout = ms(rng.range(300, 1500));
+        resource.stop_timeout = ms(rng.range(200, 500));
+        resource.monitor_interval = ms(1000);
+        resource.monitor_timeout = ms(300);
+    }
+    group
+}
+
+fn random_timing(rng: &mut Rng, config: &Config, dead: Duration) -> TimingConfig {
+    let latest = config.latest_dead();
+    TimingConfig {
+        token_validity: dead * 2 / 5,
+        feed_limit: latest + ms(rng.range(50, 200)),
+        boot_wait: latest * 2 + ms(rng.range(0, 600)),
+        ask_deadline: ms(rng.range(300, 500)),
+        query_interval: ms(rng.range(50, 150)),
+        persist_deadline: ms(rng.range(800, 1500)),
+        takeover_deadline: ms(rng.range(1500, 2500)),
+        question_interval: Duration::from_secs(5),
+        ..TimingConfig::default()
+    }
+}
+
+/// Makes the second node's slots or patience other than the first one believes.
+fn mismatch(rng: &mut Rng, other: &mut Config) {
+    if let Some(fence) = &mut other.fence {
+        fence.timeout = fence.timeout * 3 + ms(500);
+    }
+    if rng.chance(500) {
+        other.timing.feed_limit *= 4;
+    }
+}
+
+fn plan(rng: &mut Rng, scenario: &mut Scenario) {
+    let count = rng.range(10, 17);
+    let mut at = 3000;
+    for _ in 0..count {
+        let fault = random_fault(rng, scenario);
+        scenario.faults.push((ms(at), fault));
+        if rng.chance(300) {
+            let second = random_fault(rng, scenario);
+            scenario.faults.push((ms(at + rng.range(0, 1200)), second));
+        }
+        at += rng.range(600, 3600);
+        if at > 35_000 {
+            at = rng.range(4000, 35_000);
+        }
+    }
+    for _ in 0..rng.range(1, 5) {
+        let moments = [
+            Moment::Claiming,
+            Moment::Starting,
+            Moment::Suspended,
+            Moment::Stopping,
+            Moment::Shot,
+            Moment::Persisting,
+            Moment::Alone,
+            Moment::Full,
+        ];
+        let longest = [300, 5000, 400_000][rng.index(3)];
+        let trap = Trap {
+            after: ms(rng.range(0, 30_000)),
+            moment: moments[rng.index(moments.len())],
+            delay: Duration::from_micros(rng.range(0, longest)),
+            fault: random_fault(rng, scenario),
+        };
+        scenario.traps.push(trap);
+    }
+}
+
+fn random_cut(rng: &mut Rng) -> Cut {
+    [Cut::Both, Cut::Both, Cut::From(0), Cut::From(1)][rng.index(4)]
+}
+
+/// A span around the deadlines, where the interesting things are; now and then a long one.
+fn span(rng: &mut Rng) -> Duration {
+    ms(match rng.range(0, 4) {
+        0 => rng.range(20, 400),
+        1 => rng.range(200, 1500),
+        2 => rng.range(1000, 4000),
+        _ => rng.range(2000, 9000),
+    })
+}
+
+fn random_fault(rng: &mut Rng, scenario: &Scenario) -> Fault {
+    let config = scenario.configs[0].clone();
+    let node = rng.node();
+    let away = ms(rng.range(800, 6000));
+    let link = u8::try_from(rng.index(config.links.len())).unwrap_or(0);
+    let group = u8::try_from(rng.index(config.groups.len())).unwrap_or(0);
+    match rng.range(0, 100) {
+        0..=10 => Fault::PowerLoss(node, away),
+        11..=13 => Fault::TotalPowerLoss(away, ms(rng.range(800, 6000))),
+        14..=15 => Fault::ReplaceDisk(node, away),
+        16..=20 => Fault::KillEngine(node),
+        21..=23 => Fault::KillGuardian(node),
+        24..=26 => Fault::KillTree(node, away),
+        27..=34 => Fault::PauseTree(node, span(rng)),
+        35..=38 => Fault::PauseChild(node, span(rng)),
+        39 => Fault::Drift(node, rng.range(0, 501).cast_signed() - 250),
+        40..=43 => Fault::CutLink(link, random_cut(rng), span(rng)),
+        44..=47 => Fault::CutBeats(random_cut(rng), span(rng)),
+        48..=55 => Fault::CutMirror(random_cut(rng), span(rng)),
+        56..=58 => Fault::CutNetwork(span(rng)),
+        59..=64 => Fault::Isolate(span(rng)),
+        65..=67 => {
+            Fault::Lossy(link, u32::try_from(rng.range(50, 700)).unwrap_or(50), ms(rng.range(1000, 6000)))
+        }
+        68 => Fault::Slow(link, ms(rng.range(5, 40)), ms(rng.range(1000, 4000))),
+        69..=74 => Fault::Device(node, device_fault(rng, scenario.lying), ms(rng.range(2000, 9000))),
+        75..=83 => {
+            let place = u8::try_from(rng.range(0, 2)).unwrap_or(0);
+            Fault::Resource(node, group, place, resource_fault(rng))
+        }
+        84..=85 => Fault::SlowDisk(node, ms(rng.range(20, 1200)), ms(rng.range(1000, 5000))),
+        86 => Fault::DiskError(node),
+        87 => Fault::UndoFails(node),
+        88..=90 => Fault::NoOutside(node, ms(rng.range(1000, 6000))),
+        91 => Fault::StallApplication(node, span(rng)),
+        92..=96 => Fault::Switchover(group),
+        _ => Fault::Shutdown(node, away),
+    }
+}
+
+fn device_fault(rng: &mut Rng, lying: bool) -> DeviceFault {
+    let honest = [DeviceFault::Fails, DeviceFault::Hangs, DeviceFault::Late];
+    if lying && rng.chance(700) { DeviceFault::Lies } else { honest[rng.index(3)] }
+}
+
+fn resource_fault(rng: &mut Rng) -> ResourceFault {
+    let all = [
+        ResourceFault::StartFails,
+        ResourceFault::StartHangs,
+        ResourceFault::StopFails,
+        ResourceFault::StopHangs,
+        ResourceFault::Dies,
+        ResourceFault::MonitorHangs,
+        ResourceFault::PromoteFails,
+        ResourceFault::DemoteHangs,
+    ];
+    all[rng.index(all.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Scenario;
+    use std::time::Duration;
+
+    #[test]
+    fn a_seed_plans_at_least_ten_faults_in_sixty_seconds_and_always_the_same_ones() {
+        for seed in 0..200 {
+            let (a, b) = (Scenario::from_seed(seed), Scenario::from_seed(seed));
+            assert!(a.faults.len() >= 10);
+            assert_eq!(a.faults, b.faults);
+            assert_eq!(a.configs, b.configs);
+            assert!(a.length >= Duration::from_secs(60));
+            assert!(a.faults.iter().all(|(at, _)| Some(*at) < a.heal_at));
+        }
+    }
+}

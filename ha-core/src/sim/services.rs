@@ -1,0 +1,125 @@
+//! What operations do to resources and data, how long they take, and how they fail.
+
+use super::cluster::{Cluster, Event, MS, nanos};
+use super::fault::ResourceFault;
+use super::node::{Op, Process};
+use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
+use crate::{Instant, Lsn, OpId};
+
+impl Cluster {
+    /// Begins an operation and says when it completes; `None`: when a user's agent says so.
+    pub(super) fn begin_op(&mut self, node: usize, id: OpId, op: &mut Op, deadline: Instant) -> Option<u64> {
+        let group = usize::from(op.group.0);
+        let budget = nanos(deadline.since(self.local(node)));
+        let overrun = budget + self.rng.range(50, 2500) * MS;
+        let quick = self.rng.range(MS, (budget / 3).clamp(2 * MS, 150 * MS));
+        let OpTarget::Resource(place) = op.target else {
+            return self.begin_data(node, op, quick, overrun);
+        };
+        if self.agents.owns(group, place) {
+            self.start_agent(node, id, *op, deadline);
+            return None;
+        }
+        let running = self.nodes[node].running.get_mut(group)?.get_mut(usize::from(place))?;
+        match op.kind {
+            OpKind::Start => {
+                running.there = true;
+                op.fails = running.take(ResourceFault::StartFails);
+                Some(if running.take(ResourceFault::StartHangs) { overrun } else { quick })
+            }
+            OpKind::Stop => {
+                running.serves = false;
+                if running.take(ResourceFault::StopHangs) {
+                    return Some(u64::MAX / 4);
+                }
+                op.fails = running.take(ResourceFault::StopFails);
+                Some(quick)
+            }
+            _ => Some(if running.take(ResourceFault::MonitorHangs) { overrun } else { quick.min(20 * MS) }),
+        }
+    }
+
+    fn begin_data(&mut self, node: usize, op: &mut Op, quick: u64, overrun: u64) -> Option<u64> {
+        let quirks = &mut self.nodes[node].data_quirks[usize::from(op.group.0)];
+        match op.kind {
+            OpKind::Promote(_) => {
+                op.fails = quirks.take(ResourceFault::PromoteFails);
+                Some(if quirks.take(ResourceFault::StartHangs) { overrun } else { quick })
+            }
+            OpKind::Demote if quirks.take(ResourceFault::DemoteHangs) => Some(u64::MAX / 4),
+            _ => Some(quick),
+        }
+    }
+
+    /// An operation completes, once.
+    pub(super) fn op_done(&mut self, node: usize, life: u32, id: OpId) {
+        let Some(process) = self.nodes[node].process.as_mut().filter(|p| p.life == life) else { return };
+        if process.paused {
+            // The process that works is stopped: it goes on when it wakes.
+            self.after(20 * MS, Event::OpDone { node, life, op: id });
+            return;
+        }
+        let Some(op) = process.ops.remove(&id) else { return };
+        let result = match op.target {
+            OpTarget::Data => self.data_done(node, op),
+            OpTarget::Resource(place) => self.resource_done(node, op, usize::from(place)),
+        };
+        self.feed(node, life, Input::OpDone { op: id, result });
+    }
+
+    fn resource_done(&mut self, node: usize, op: Op, place: usize) -> OpResult {
+        let group = usize::from(op.group.0);
+        let Some(running) = self.nodes[node].running.get_mut(group).and_then(|g| g.get_mut(place)) else {
+            return OpResult::Failed;
+        };
+        match op.kind {
+            OpKind::Start => {
+                running.serves = !op.fails;
+                running.there = true;
+                self.check_actors(group);
+                done(op.fails)
+            }
+            OpKind::Stop => {
+                running.there &= op.fails;
+                done(op.fails)
+            }
+            _ => OpResult::Health(match (op.cancelled, running.there, running.serves) {
+                (true, ..) => Health::Unknown,
+                (_, true, true) => Health::Running,
+                (_, true, false) => Health::Failed,
+                (_, false, _) => Health::Stopped,
+            }),
+        }
+    }
+
+    fn data_done(&mut self, node: usize, op: Op) -> OpResult {
+        let group = usize::from(op.group.0);
+        match op.kind {
+            OpKind::Promote(rule) if !op.fails => done(!self.promote(node, group, op.epoch, rule)),
+            OpKind::Demote => {
+                let held = self.demote(node, group);
+                OpResult::Done { final_lsn: held.map(|n| Lsn(n as u64)) }
+            }
+            _ => OpResult::Failed,
+        }
+    }
+
+    /// Whether the group's address answers from this machine: held by a running owner, or left by a dead one.
+    pub(super) fn answering(&self, node: usize, group: usize) -> bool {
+        let n = &self.nodes[node];
+        let up = n.power && n.running[group].first().is_some_and(|r| r.there && r.serves);
+        up && match &n.process {
+            None => true,
+            Some(p) if p.paused => false,
+            Some(p) => valid(p, group, n.clock.local(self.now)) || p.leftovers,
+        }
+    }
+}
+
+fn valid(process: &Process, group: usize, now: Instant) -> bool {
+    matches!(process.tokens[group], Permission::Valid { until, .. } if until > now)
+}
+
+const fn done(failed: bool) -> OpResult {
+    if failed { OpResult::Failed } else { OpResult::Done { final_lsn: None } }
+}

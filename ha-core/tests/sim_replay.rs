@@ -1,0 +1,55 @@
+//! Any seed again, or any number of seeds: `HA_SIM_SEED=<seed>` replays one and prints its timeline,
+//! `HA_SIM_SEEDS=<n>` runs so many (from `HA_SIM_FROM` on), `HA_SIM_SABOTAGE=<switch>` breaks a rule.
+
+use ha_core::engine::Sabotage;
+use ha_core::sim::{Cluster, Options, Probes, Scenario, run};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+fn number<T: FromStr>(name: &str) -> Option<T> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn options() -> Options {
+    let wanted = std::env::var("HA_SIM_SABOTAGE").ok();
+    let sabotage = wanted.map(|w| {
+        *Sabotage::ALL.iter().find(|s| format!("{s:?}") == w).unwrap_or_else(|| panic!("no switch named {w}"))
+    });
+    Options { replay: true, sabotage }
+}
+
+#[test]
+#[ignore = "needs HA_SIM_SEEDS=<n> or HA_SIM_SEED=<seed>"]
+fn seeds_from_the_environment_hold_every_invariant() {
+    if let Some(seed) = number::<u64>("HA_SIM_SEED") {
+        let scenario = Scenario::from_seed(seed);
+        let mut cluster = Cluster::new(scenario.clone(), options());
+        cluster.run_to_end();
+        if std::env::var("HA_SIM_CONFIG").is_ok() {
+            println!("{scenario:#?}");
+        }
+        println!("{}", cluster.timeline());
+        let report = cluster.into_report();
+        assert!(report.failure.is_none(), "{}", report.failure.unwrap().broken);
+        return;
+    }
+    let count = number::<u64>("HA_SIM_SEEDS").expect("HA_SIM_SEED or HA_SIM_SEEDS must be set");
+    let from = number::<u64>("HA_SIM_FROM").unwrap_or(1_000_000);
+    let mut failed: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut probes = Probes::default();
+    let mut first = None;
+    for seed in from..from + count {
+        let report = run(seed, &options());
+        probes.absorb(&report.probes);
+        if let Some(failure) = report.failure {
+            let key = failure.broken.detail.replace(|c: char| c.is_ascii_digit(), "#");
+            failed.entry(format!("{:?} {key}", failure.broken.invariant)).or_default().push(seed);
+            first.get_or_insert(failure);
+        }
+    }
+    println!("{probes}");
+    for (what, seeds) in &failed {
+        println!("{:5} × {what}\n        seeds {:?}", seeds.len(), &seeds[..seeds.len().min(8)]);
+    }
+    assert!(failed.is_empty(), "{}", first.unwrap());
+}
