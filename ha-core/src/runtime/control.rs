@@ -369,7 +369,7 @@ impl Control {
     fn feed_guardian(&mut self) {
         let Some(guardian) = self.guardian.clone() else { return };
         for (link, testament) in self.links.new_testaments() {
-            if let Err(e) = guardian.set_testament(link, testament.to_bytes().to_vec()) {
+            if let Err(e) = guardian.set_testament(link, &testament) {
                 tracing::warn!(target: "ha_core", link, error = %e, "the guardian could not speak on the link");
             }
         }
