@@ -1,0 +1,7 @@
+//! The driver.
+use std::process::ExitCode;
+/// Runs the demonstration.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
