@@ -7,7 +7,7 @@ use super::{ChassisConfig, FenceMode};
 use crate::start::deadline;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const LINE_BYTES: u64 = 256;
 
 pub(crate) struct Bmc {
     node: String,
-    mode: FenceMode,
+    mode: Mutex<FenceMode>,
     slow: Duration,
     power: Arc<Power>,
     /// Orders to power off that found the power on.
@@ -30,12 +30,22 @@ impl Bmc {
     pub(crate) fn new(config: &ChassisConfig, power: Arc<Power>) -> Self {
         Self {
             node: config.node.clone(),
-            mode: config.mode,
+            mode: Mutex::new(config.mode),
             slow: Duration::from_millis(config.slow_ms),
             power,
             shots: AtomicU64::new(0),
             lied: AtomicBool::new(false),
         }
+    }
+
+    fn mode(&self) -> FenceMode {
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Behaves like `mode` from now on. What was lied about before is forgotten.
+    pub(crate) fn behave(&self, mode: FenceMode) {
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+        self.lied.store(false, Ordering::SeqCst);
     }
 
     /// How often the node was shot.
@@ -59,7 +69,7 @@ impl Bmc {
             if io::Read::take(&mut lines, LINE_BYTES).read_line(&mut line)? == 0 {
                 return Ok(());
             }
-            if self.mode == FenceMode::Dead {
+            if self.mode() == FenceMode::Dead {
                 continue;
             }
             let answer = self.answer(line.trim_end());
@@ -93,12 +103,12 @@ impl Bmc {
         if self.power.is_on().unwrap_or(true) {
             self.shots.fetch_add(1, Ordering::SeqCst);
         }
-        if self.mode == FenceMode::Lying {
+        if self.mode() == FenceMode::Lying {
             self.lied.store(true, Ordering::SeqCst);
             return "off".into();
         }
         let done = self.power.off(deadline(KILL_BUDGET));
-        if self.mode == FenceMode::Slow {
+        if self.mode() == FenceMode::Slow {
             std::thread::sleep(self.slow);
         }
         done.map_or_else(|e| format!("failed {e}"), |()| "off".into())

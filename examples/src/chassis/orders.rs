@@ -1,5 +1,6 @@
 //! The driver's own, always honest way to a chassis: one order a line, one answer a line.
 
+use super::FenceMode;
 use super::bmc::Bmc;
 use super::power::{Power, parts, signal_one};
 use super::processes::signal;
@@ -37,6 +38,8 @@ pub(crate) enum Order {
     ContinueAll,
     /// `SIGSTOP` of the group's child process.
     StopSidecar,
+    /// How the board controller behaves from now on.
+    Mode(FenceMode),
 }
 
 /// Answers for as long as the process lives.
@@ -77,6 +80,10 @@ fn obey(order: Order, power: &Power, bmc: &Bmc) -> Result<String, String> {
         }
         Order::StopNode => one("node", Signal::STOP),
         Order::StopSidecar => one("sidecar", Signal::STOP),
+        Order::Mode(mode) => {
+            bmc.behave(mode);
+            Ok(done())
+        }
         Order::StopAll => everybody(Signal::STOP),
         Order::ContinueAll => everybody(Signal::CONT),
     }

@@ -12,8 +12,9 @@ mod sidecar;
 pub(crate) use control::{NodeStatus, Question};
 pub(crate) use events::Line as EventLine;
 pub(crate) use settings::{
-    ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage,
+    ADDRESS, GROUP, MAIL, MIRROR_LINK, MIRRORED, MirrorAddresses, NodeSettings, SIDECAR,
 };
+pub use settings::Sabotage;
 pub use sidecar::main as sidecar_main;
 
 use ha_core::guardian::{Entered, GuardianConfig, enter};
