@@ -17,6 +17,7 @@
 mod agents;
 mod clock;
 mod cluster;
+mod combination;
 mod fault;
 mod fencing;
 mod guardian;
