@@ -7,8 +7,12 @@
 
 mod guardian_node;
 
-use guardian_node::{FEED_LIMIT, RESTARTS};
+use guardian_node::{FEED_LIMIT, RESTARTS, Side, from_hex, to_hex};
+use ha_core::engine::ReleasedNotice;
+use ha_core::wire::Received;
+use ha_core::{Epoch, GroupId, Incarnation};
 use rustix::process::{Pid, Signal, kill_process};
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
@@ -29,13 +33,15 @@ struct Guarded {
     lines: Receiver<String>,
     dir: PathBuf,
     socket: UdpSocket,
+    /// The peer's side of the link.
+    peer: RefCell<Side>,
 }
 
 /// One life as it introduced itself.
 #[derive(Clone, PartialEq, Debug)]
 struct Life {
     pid: u32,
-    incarnation: String,
+    incarnation: Incarnation,
     predecessor: String,
 }
 
@@ -67,9 +73,10 @@ impl Guarded {
         let mut guardian = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let stdin = guardian.stdin.take();
         let stdout = BufReader::new(guardian.stdout.take().unwrap());
+        let peer = RefCell::new(Side::new(1, Incarnation(2)));
         let (send, lines) = channel();
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|l| send.send(l)));
-        Self { guardian, stdin, lines, dir: dir.path().into(), socket }
+        Self { guardian, stdin, lines, dir: dir.path().into(), socket, peer }
     }
 
     fn line(&self) -> String {
@@ -93,7 +100,7 @@ impl Guarded {
         let ["ready", pid, incarnation, predecessor] = words.as_slice() else { panic!("{line}") };
         Life {
             pid: pid.parse().unwrap(),
-            incarnation: (*incarnation).into(),
+            incarnation: Incarnation(u128::from_str_radix(incarnation, 16).unwrap()),
             predecessor: (*predecessor).into(),
         }
     }
@@ -102,10 +109,23 @@ impl Guarded {
         self.ask("daemon").strip_prefix("daemon ").unwrap().parse().unwrap()
     }
 
-    fn frame(&self) -> String {
+    /// Lets the child and its peer prove to each other that they are there.
+    fn acquaint(&mut self, life: &Life) {
+        while self.peer.borrow().session.peer() != Some(life.incarnation) {
+            let frame = to_hex(&self.peer.borrow_mut().speak());
+            let answer = from_hex(&self.ask(&format!("hear {frame}")));
+            let _ = self.peer.borrow_mut().hear(&answer);
+        }
+    }
+
+    /// The next last word that the peer accepts: authentic, of the present life, with a number of its own.
+    fn released(&self) -> ReleasedNotice {
         let mut buffer = [0; 1024];
         let length = self.socket.recv(&mut buffer).expect("a released frame");
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
+        match self.peer.borrow_mut().hear(&buffer[..length]) {
+            Ok(Received::Released(notice)) => notice,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn file(&self, name: &str) -> String {
@@ -215,20 +235,26 @@ fn one_ctrl_c_is_one_orderly_stop() {
     assert_eq!(session.wait().unwrap().code(), Some(4));
 }
 
+fn notice(life: &Life, groups: &[(u8, u64)], complete: bool) -> ReleasedNotice {
+    let groups = groups.iter().map(|(group, epoch)| (GroupId(*group), Epoch(*epoch))).collect();
+    ReleasedNotice { incarnation: life.incarnation, groups, complete }
+}
+
 /// What must be true after any sudden end of the child.
 fn is_finished(guarded: &Guarded, life: &Life, daemon: u32) {
-    assert_eq!(guarded.frame(), format!("session 1 {} [0@5,1@9] true", life.incarnation));
+    assert_eq!(guarded.released(), notice(life, &[(0, 5), (1, 9)], true));
     assert!(!lives(life.pid) && !lives(daemon), "the last word came before the end");
     assert_eq!(guarded.undone(), ["three", "two", "one"]);
     let next = guarded.ready();
     assert_eq!(next.predecessor, "Gone");
     assert!(next.incarnation != life.incarnation && next.pid != life.pid);
-    assert!(guarded.frame().starts_with("session 2"), "the last word is repeated");
+    assert_eq!(guarded.released(), notice(life, &[(0, 5), (1, 9)], true), "the last word is repeated");
 }
 
 fn with_effects(at: &TempDir, behaviour: &str) -> (Guarded, Life, u32) {
     let mut guarded = Guarded::start(at, behaviour);
     let life = guarded.ready();
+    guarded.acquaint(&life);
     for text in ["one", "two", "three"] {
         assert_eq!(guarded.ask(&format!("remember note {text} 0")), "stored");
     }
@@ -283,10 +309,11 @@ fn a_group_whose_effect_stays_is_not_released() {
     let at = dir();
     let mut guarded = Guarded::start(&at, "plain");
     let life = guarded.ready();
+    guarded.acquaint(&life);
     guarded.ask("remember stuck x 1");
     guarded.ask("remember note y 0");
     signal(life.pid, Signal::KILL);
-    assert_eq!(guarded.frame(), format!("session 1 {} [0@5] false", life.incarnation));
+    assert_eq!(guarded.released(), notice(&life, &[(0, 5)], false));
     assert_eq!(guarded.ready().predecessor, "Leftovers");
 }
 
@@ -315,8 +342,9 @@ fn a_child_whose_guardian_is_killed_is_born_again_as_a_guardian() {
     assert!(name.starts_with("guardian_pro"), "{name}");
 
     // It really is one: it finishes and restarts the new child.
+    guarded.acquaint(&next);
     signal(next.pid, Signal::KILL);
-    assert!(guarded.frame().contains(&next.incarnation));
+    assert_eq!(guarded.released(), notice(&next, &[(0, 5), (1, 9)], true));
     let third = guarded.ready();
     assert_eq!(guarded.ask("ping"), format!("pong {}", third.pid));
     guarded.tell("goodbye 0");

@@ -9,6 +9,7 @@ use super::old_life::{LIVES, unmarked};
 use super::process::{boot_now, pid, timespec};
 use super::relay::NOTIFY_SOCKET;
 use crate::engine::Predecessor;
+use crate::wire::Testament;
 use crate::{Epoch, GroupId, Incarnation, Undo};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -20,16 +21,20 @@ use std::fmt::{self, Display};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 /// How long a guardian has for an answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long a guardian has to kill a child that asked for it, before the child does it itself.
 const KILL_LIMIT: Duration = Duration::from_millis(100);
+
+/// Testaments as messages, by link. They hold keys.
+type Owed = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
 /// A stored undo step.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,6 +60,9 @@ struct Shared {
     notify_socket: Option<Vec<u8>>,
     next_undo: AtomicU64,
     listener: Mutex<Listener>,
+    /// What did not reach the guardian yet; `owes` is false while empty.
+    owed: Mutex<Owed>,
+    owes: AtomicBool,
     lost: watch::Sender<bool>,
 }
 
@@ -81,6 +89,8 @@ impl GuardianClient {
             notify_socket,
             next_undo: AtomicU64::new(1),
             listener: Mutex::default(),
+            owed: Mutex::default(),
+            owes: AtomicBool::new(false),
             lost: watch::Sender::new(false),
         };
         Ok(Some(Self { shared: Arc::new(shared) }))
@@ -104,19 +114,40 @@ impl GuardianClient {
     /// # Errors
     /// [`ClientError::Busy`] if the guardian does not read (go on), [`ClientError::Lost`] if it is gone.
     pub fn feed(&self, groups: &[(GroupId, Epoch)]) -> Result<(), ClientError> {
+        if self.shared.owes.load(Ordering::Acquire) {
+            self.pay()?;
+        }
         let mut bytes = [0; MAX_FEED_BYTES];
         let length = write_feed(&mut bytes, groups);
         self.send(&bytes[..length])
     }
 
-    /// Leaves what is needed to speak on `link` in this life's name; replaces the one from before.
+    /// Leaves what is needed to speak on `link` in this life's name; replaces the one from before. Never blocks:
+    /// what a late guardian does not take now is sent with the next feed.
     ///
     /// # Errors
-    /// [`ClientError`] if it did not reach the guardian: on that link it could not be believed.
-    pub fn set_testament(&self, link: &str, bytes: Vec<u8>) -> Result<(), ClientError> {
+    /// [`ClientError::TooLong`], or [`ClientError::Lost`] if the guardian is gone.
+    pub fn set_testament(&self, link: &str, testament: &Testament) -> Result<(), ClientError> {
         within("a link's name", link.len(), MAX_NAME_BYTES)?;
-        within("a testament", bytes.len(), MAX_BODY_BYTES)?;
-        self.send_patiently(&Request::Testament { link: link.into(), bytes }.encode())
+        let bytes = testament.to_bytes();
+        let message = Request::Testament { link: link.into(), bytes }.encode().into();
+        self.shared.owed().insert(link.into(), message);
+        self.shared.owes.store(true, Ordering::Release);
+        match self.pay() {
+            Err(ClientError::Busy) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Sends the testaments that a late guardian did not take yet.
+    fn pay(&self) -> Result<(), ClientError> {
+        let mut owed = self.shared.owed();
+        while let Some(first) = owed.first_entry() {
+            self.send(first.get())?;
+            first.remove();
+        }
+        self.shared.owes.store(false, Ordering::Release);
+        Ok(())
     }
 
     /// Stores an undo step at the guardian. Returns when it survives this process; begin the side effect only
@@ -267,6 +298,10 @@ impl Shared {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs until the guardian is gone.
     fn hear(&self) {
         let mut buffer = vec![0; MAX_MESSAGE_BYTES];
@@ -317,5 +352,86 @@ impl fmt::Debug for GuardianClient {
             .field("predecessor", &self.shared.predecessor)
             .field("lost", &self.is_lost())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ReleasedNotice;
+    use crate::wire::{RESERVED_SEQ, VERSION};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    /// A client and the guardian's end.
+    fn client() -> (GuardianClient, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (own, childs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let welcome = Reply::Welcome {
+            incarnation: Incarnation(9),
+            predecessor: Predecessor::Gone,
+            notify_socket: None,
+        };
+        send(&own, &welcome.encode(), SendFlags::NOSIGNAL).unwrap();
+        (GuardianClient::welcomed(childs).unwrap().unwrap(), own)
+    }
+
+    /// Version, link, sender, life, first reserved number, key.
+    fn testament() -> Testament {
+        let (life, seq) = (9u128.to_be_bytes(), RESERVED_SEQ.to_be_bytes());
+        Testament::from_bytes(&[&[VERSION, 0, 0][..], &life, &seq, &[7; 32]].concat()).unwrap()
+    }
+
+    fn heard(guardian: &OwnedFd) -> Vec<Request> {
+        let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+        let mut heard = Vec::new();
+        while let Ok((_, length)) = recv(guardian, buffer.as_mut_slice(), RecvFlags::empty()) {
+            heard.push(Request::decode(&buffer[..length]).unwrap());
+        }
+        heard
+    }
+
+    #[test]
+    fn a_late_guardian_blocks_nobody_and_gets_the_newest_testament_when_it_reads_again() {
+        let (client, guardian) = client();
+        while client.feed(&[]).is_ok() {}
+        assert!(matches!(client.feed(&[]), Err(ClientError::Busy)));
+        let mut testament = testament();
+        client.set_testament("a", &testament).unwrap();
+        let notice = ReleasedNotice { incarnation: Incarnation(9), groups: vec![], complete: true };
+        testament.released(&notice).unwrap();
+        client.set_testament("a", &testament).unwrap();
+        assert!(heard(&guardian).iter().all(|request| matches!(request, Request::Feed(_))));
+        client.feed(&[(GroupId(1), Epoch(2))]).unwrap();
+        let testament = Request::Testament { link: "a".into(), bytes: testament.to_bytes() };
+        assert!(heard(&guardian) == [testament, Request::Feed(vec![(GroupId(1), Epoch(2))])]);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_guardian_is_noticed_by_everybody() {
+        let (client, guardian) = client();
+        assert_eq!((client.incarnation(), client.predecessor()), (Incarnation(9), Predecessor::Gone));
+        assert!(!client.is_lost());
+        let waiting = client.clone();
+        let undo = Undo { kind: "x".into(), version: 1, bytes: vec![] };
+        let remembering = std::thread::spawn(move || waiting.remember(undo, None));
+        let mut readable = [PollFd::new(&guardian, PollFlags::IN)];
+        poll(&mut readable, None).unwrap();
+        drop(guardian);
+        client.lost().await;
+        assert!(client.is_lost());
+        assert!(matches!(remembering.join().unwrap(), Err(ClientError::Lost)));
+        assert!(matches!(client.feed(&[]), Err(ClientError::Lost)));
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_before_it_is_sent() {
+        let (client, guardian) = client();
+        let undo = Undo { kind: "x".into(), version: 1, bytes: vec![0; MAX_BODY_BYTES + 1] };
+        assert!(matches!(client.remember(undo, None), Err(ClientError::TooLong { .. })));
+        assert!(matches!(
+            client.set_testament(&"x".repeat(200), &testament()),
+            Err(ClientError::TooLong { .. })
+        ));
+        assert!(heard(&guardian).is_empty());
     }
 }

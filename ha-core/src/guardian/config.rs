@@ -4,14 +4,12 @@ use super::handlers::Handlers;
 use super::report::GuardianReport;
 use super::restart::RestartPolicy;
 use crate::api::LinkFactory;
-use crate::engine::ReleasedNotice;
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) type Encoder = Box<dyn Fn(&mut Vec<u8>, &ReleasedNotice) -> Vec<Vec<u8>>>;
 pub(super) type Reporter = Box<dyn Fn(&GuardianReport)>;
 
 /// What a guardian needs to know.
@@ -34,7 +32,6 @@ pub struct GuardianConfig {
     pub(super) restart: RestartPolicy,
     pub(super) links: Vec<Arc<dyn LinkFactory>>,
     pub(super) handlers: Handlers,
-    pub(super) encoder: Option<Encoder>,
     pub(super) reporter: Reporter,
 }
 
@@ -51,7 +48,6 @@ impl GuardianConfig {
             restart: RestartPolicy::default(),
             links: Vec::new(),
             handlers: Handlers::default(),
-            encoder: None,
             reporter: Box::new(|report| {
                 // A closed or full standard error must not end a guardian.
                 let _ = writeln!(std::io::stderr(), "guardian[{}]: {report}", std::process::id());
@@ -100,17 +96,6 @@ impl GuardianConfig {
         verify: impl Fn(u16, &[u8]) -> Result<bool, String> + Send + Sync + 'static,
     ) -> Self {
         self.handlers.register(kind, undo, verify);
-        self
-    }
-
-    /// How a testament and a notice become authenticated frames. The testament is updated in place, so that no
-    /// sequence number is used twice. No frames if the testament cannot be used.
-    #[must_use]
-    pub fn encoder(
-        mut self,
-        encode: impl Fn(&mut Vec<u8>, &ReleasedNotice) -> Vec<Vec<u8>> + 'static,
-    ) -> Self {
-        self.encoder = Some(Box::new(encode));
         self
     }
 

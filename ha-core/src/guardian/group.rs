@@ -98,7 +98,7 @@ mod tests {
 
     fn group_of_two() -> Child {
         Command::new("sh")
-            .args(["-c", "sleep 1000 & echo ready; wait"])
+            .args(["-c", "sleep 100 >/dev/null 2>&1 & echo ready; wait"])
             .process_group(0)
             .stdout(Stdio::piped())
             .spawn()

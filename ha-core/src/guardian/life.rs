@@ -6,6 +6,7 @@ use super::process::{boot_now, pid};
 use super::report::GuardianReport;
 use super::signals::is_stop;
 use super::sys::Received;
+use crate::wire::{Testament, TestamentError};
 use crate::{Epoch, GroupId, Incarnation, Instant};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -40,7 +41,7 @@ pub(super) struct Life {
     pub(super) socket: Option<OwnedFd>,
     pub(super) feed: FeedWatch,
     pub(super) groups: Vec<(GroupId, Epoch)>,
-    pub(super) testaments: BTreeMap<String, Vec<u8>>,
+    pub(super) testaments: BTreeMap<String, Testament>,
     /// Set when it was reaped: from then on its pid means nothing.
     pub(super) status: Option<WaitStatus>,
     /// Whether it ever got as far as feeding.
@@ -146,14 +147,12 @@ impl Life {
                     self.feed.fed(boot_now());
                 }
             }
-            Request::Testament { link, bytes } => {
-                self.testaments.insert(link.clone(), bytes.clone());
-            }
             Request::Goodbye => {
                 self.farewell = Some(boot_now());
                 self.feed.disarm();
             }
-            Request::Undo { .. }
+            Request::Testament { .. }
+            | Request::Undo { .. }
             | Request::UndoDone { .. }
             | Request::EndMe { .. }
             | Request::Notify { .. } => {}
@@ -169,6 +168,17 @@ impl Life {
                 .unwrap_or(1),
             None => 1,
         }
+    }
+
+    /// Keeps what is needed to speak in this life's name, and in no other's.
+    pub(super) fn bequeath(&mut self, link: String, bytes: &[u8]) -> Result<(), TestamentError> {
+        let testament = Testament::from_bytes(bytes)?;
+        let (found, expected) = (testament.incarnation(), self.incarnation);
+        if found != expected {
+            return Err(TestamentError::OtherLife { found, expected });
+        }
+        self.testaments.insert(link, testament);
+        Ok(())
     }
 
     /// Whether it ended in a way that somebody meant: success, a stop signal, or a refusal to start at all,
@@ -204,11 +214,12 @@ mod tests {
     use super::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use rustix::process::{WaitOptions, waitpid};
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     /// A child that is stopped, so that every signal sent to it can be seen pending.
     fn stopped() -> (Child, Life) {
-        let child = Command::new("sleep").arg("300").spawn().unwrap();
+        let child =
+            Command::new("sleep").arg("100").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let it = pid(child.id());
         kill_process(it.unwrap(), Signal::STOP).unwrap();
         assert!(waitpid(it, WaitOptions::UNTRACED).unwrap().unwrap().1.stopped());

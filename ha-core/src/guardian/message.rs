@@ -2,6 +2,7 @@
 
 use crate::engine::Predecessor;
 use crate::{Epoch, GroupId, Incarnation, Undo};
+use zeroize::Zeroizing;
 
 /// The longest message in bytes.
 pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
@@ -18,7 +19,7 @@ pub(super) enum Request {
     /// The control thread is alive and owns these groups.
     Feed(Vec<(GroupId, Epoch)>),
     /// What is needed to speak on a link in this life's name.
-    Testament { link: String, bytes: Vec<u8> },
+    Testament { link: String, bytes: Zeroizing<Vec<u8>> },
     /// Store this step before its effect begins.
     Undo { id: u64, undo: Undo, group: Option<GroupId> },
     /// The child took the effect back itself.
@@ -102,7 +103,7 @@ impl Request {
                 }
                 Self::Feed(groups)
             }
-            TESTAMENT => Self::Testament { link: from.name()?, bytes: from.rest() },
+            TESTAMENT => Self::Testament { link: from.name()?, bytes: from.rest().into() },
             UNDO => {
                 let id = from.u64()?;
                 let (undo, group) = from.undo()?;
@@ -223,7 +224,7 @@ mod tests {
         vec![
             Request::Feed(vec![]),
             Request::Feed(vec![(GroupId(0), Epoch(7)), (GroupId(255), Epoch(u64::MAX))]),
-            Request::Testament { link: "udp-a".into(), bytes: vec![9; 40] },
+            Request::Testament { link: "udp-a".into(), bytes: vec![9; 40].into() },
             Request::Undo { id: 5, undo: undo.clone(), group: Some(GroupId(0)) },
             Request::Undo { id: 6, undo, group: None },
             Request::UndoDone { id: 5 },

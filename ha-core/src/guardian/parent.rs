@@ -263,7 +263,12 @@ impl Guardian {
                         relay.say(&state);
                     }
                 }
-                Request::Feed(_) | Request::Testament { .. } | Request::Goodbye => {}
+                Request::Testament { link, bytes } => {
+                    if let Err(error) = life.bequeath(link.clone(), &bytes) {
+                        self.report(&GuardianReport::TestamentRefused { link, error: error.to_string() });
+                    }
+                }
+                Request::Feed(_) | Request::Goodbye => {}
             }
         }
         asked
@@ -321,7 +326,7 @@ impl Guardian {
     }
 
     fn say(&mut self, word: &mut LastWord, first: bool) {
-        let said = word.say(boot_now(), self.config.encoder.as_ref(), &mut self.voices);
+        let said = word.say(boot_now(), &mut self.voices);
         if first {
             let report = match said {
                 Some((notice, links)) => GuardianReport::Released { notice: notice.clone(), links },

@@ -142,7 +142,14 @@ pub(super) fn wait_gone(handles: &[OwnedFd], deadline: Instant) -> io::Result<bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
+
+    /// Holds no pipe of the test's caller open if the test fails.
+    fn sleep() -> Command {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("100").stdout(Stdio::null()).stderr(Stdio::null());
+        sleep
+    }
 
     #[test]
     fn a_name_with_parentheses_and_spaces_is_no_trap() {
@@ -155,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_process_with_another_start_time_is_not_killed() {
-        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = sleep().spawn().unwrap();
         let process = Process::read(child.id()).unwrap();
         assert!(own_children().unwrap().contains(&child.id()));
         let other = ProcessId { start: process.id.start + 1, ..process.id };
@@ -170,9 +177,10 @@ mod tests {
 
     #[test]
     fn a_mark_in_the_environment_is_found() {
-        let mut child = Command::new("sleep").arg("1000").env("HA_MARK_TEST", "a,b77,c").spawn().unwrap();
+        let mut child = sleep().env("HA_MARK_TEST", "a,b77,c").spawn().unwrap();
         let process = Process::read(child.id()).unwrap();
-        assert!(process.carries("b77"));
+        // `spawn` returns when the program is being executed; its environment shows a moment later.
+        while !process.carries("b77") {}
         assert!(!process.carries("b78"));
         child.kill().unwrap();
         child.wait().unwrap();

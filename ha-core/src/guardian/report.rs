@@ -57,6 +57,13 @@ pub enum GuardianReport {
         /// Why.
         error: String,
     },
+    /// A testament cannot be used: on that link nothing will be said.
+    TestamentRefused {
+        /// The link's name.
+        link: String,
+        /// Why.
+        error: String,
+    },
     /// The child will be started again.
     RestartIn(Duration),
     /// The child died too often.
@@ -87,6 +94,7 @@ impl fmt::Display for GuardianReport {
             }
             Self::NothingToSay => f.write_str("no last word: nothing is verified, or no testament was left"),
             Self::LinkUnavailable { link, error } => write!(f, "link {link} has no sender: {error}"),
+            Self::TestamentRefused { link, error } => write!(f, "testament for link {link} refused: {error}"),
             Self::RestartIn(wait) => write!(f, "restart in {} ms", wait.as_millis()),
             Self::GaveUp => f.write_str("the child died too often; giving up"),
         }

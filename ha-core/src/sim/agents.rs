@@ -8,7 +8,9 @@ use crate::{Instant, OpId};
 pub struct Agents;
 
 impl Agents {
-    pub fn owns(&self, _: usize, _: u8) -> bool { false }
+    pub fn owns(&self, _: usize, _: u8) -> bool {
+        false
+    }
     pub fn set_token(&mut self, _: usize, _: usize, _: Permission) {}
     pub fn ended(&mut self, _: usize) {}
     pub fn cleared(&mut self, _: usize) {}

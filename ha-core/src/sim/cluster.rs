@@ -252,10 +252,7 @@ impl Cluster {
     /// How many messages of a mirrored group were acknowledged to clients.
     #[must_use]
     pub fn acknowledged(&self, group: GroupId) -> usize {
-        self.mirrors
-            .get(usize::from(group.0))
-            .and_then(Option::as_ref)
-            .map_or(0, |m| m.acknowledged.len())
+        self.mirrors.get(usize::from(group.0)).and_then(Option::as_ref).map_or(0, |m| m.acknowledged.len())
     }
 
     fn happen(&mut self, event: Event) {
@@ -289,7 +286,9 @@ impl Cluster {
             Event::Operator => self.operator(),
             Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
             Event::Trust { node } => self.trust_fence(node),
-            Event::Force { node, group } => self.command(node, crate::engine::Command::ForceCurrent { group }),
+            Event::Force { node, group } => {
+                self.command(node, crate::engine::Command::ForceCurrent { group })
+            }
             Event::Mended { node, group } => self.command(node, crate::engine::Command::ClearFailures(group)),
             Event::Heal => self.heal(),
             Event::Poll { task } => self.poll_agent(task),

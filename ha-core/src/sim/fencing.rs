@@ -65,7 +65,8 @@ impl Cluster {
     /// Whether the device of `target` would truly say *off* now.
     fn truly_off(&self, target: usize) -> bool {
         let n = &self.nodes[target];
-        let gone = n.process.is_none() && n.guardian == crate::sim::node::Guardian::Absent && n.mourning.is_none();
+        let gone =
+            n.process.is_none() && n.guardian == crate::sim::node::Guardian::Absent && n.mourning.is_none();
         !n.power || (self.scope() == FenceScope::Processes && gone)
     }
 

@@ -50,10 +50,8 @@ impl Cluster {
             self.check(verdict);
         }
         self.agents.ended(node);
-        let owned = (0u8..)
-            .zip(&process.owned)
-            .filter_map(|(g, epoch)| epoch.map(|e| (GroupId(g), e)))
-            .collect();
+        let owned =
+            (0u8..).zip(&process.owned).filter_map(|(g, epoch)| epoch.map(|e| (GroupId(g), e))).collect();
         self.lapse_later(node, process.life);
         Some(Mourning { incarnation: process.incarnation, owned })
     }
@@ -111,7 +109,14 @@ impl Cluster {
         if complete {
             self.clear_running(node);
         }
-        self.say(Some(node), format!("the guardian undid {}: {}", of.incarnation, if complete { "complete" } else { "failed" }));
+        self.say(
+            Some(node),
+            format!(
+                "the guardian undid {}: {}",
+                of.incarnation,
+                if complete { "complete" } else { "failed" }
+            ),
+        );
         let groups = if complete { of.owned } else { Vec::new() };
         self.tell_released(node, &ReleasedNotice { incarnation: of.incarnation, groups, complete });
         let delay = self.rng.range(50, 600) * MS;

@@ -81,7 +81,8 @@ impl Cluster {
                 }
             }
             // The owner goes on, if there is one; the other gives its own tail up.
-            Question::Diverged if self.nodes[node].process.as_ref().is_some_and(|p| p.owned[at].is_some()) => {}
+            Question::Diverged
+                if self.nodes[node].process.as_ref().is_some_and(|p| p.owned[at].is_some()) => {}
             Question::Diverged => self.command(node, Command::Surrender { group }),
             Question::FailedEverywhere => {
                 for n in 0..2 {

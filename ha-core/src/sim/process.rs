@@ -46,11 +46,13 @@ impl Cluster {
             guarded: n.guardian != Guardian::Absent,
             outside: n.outside,
         };
-        let recording =
-            self.options.replay.then(|| Recording::new(config.clone(), boot.clone(), now));
+        let recording = self.options.replay.then(|| Recording::new(config.clone(), boot.clone(), now));
         #[cfg(feature = "sabotage")]
         let recording = recording.map(|r| r.sabotaged(self.options.sabotage));
-        #[cfg_attr(not(feature = "sabotage"), expect(unused_mut, reason = "only a sabotaged engine changes here"))]
+        #[cfg_attr(
+            not(feature = "sabotage"),
+            expect(unused_mut, reason = "only a sabotaged engine changes here")
+        )]
         let mut engine = Engine::boot(config.clone(), boot, now);
         #[cfg(feature = "sabotage")]
         if let Some(switch) = self.options.sabotage {
@@ -88,7 +90,13 @@ impl Cluster {
             // Opening a journal flushes what the dead process had written.
             mirror.copies[node].durable = mirror.copies[node].log.len();
         }
-        self.say(Some(node), format!("process starts as incarnation {incarnation}{}", if leftovers { ", with leftovers" } else { "" }));
+        self.say(
+            Some(node),
+            format!(
+                "process starts as incarnation {incarnation}{}",
+                if leftovers { ", with leftovers" } else { "" }
+            ),
+        );
         self.drain(node);
         for group in 0..groups {
             self.report_later(node, group);
@@ -132,7 +140,8 @@ impl Cluster {
             self.sleep(node);
             return;
         }
-        process.spins = if process.spins.0 == self.now { (self.now, process.spins.1 + 1) } else { (self.now, 0) };
+        process.spins =
+            if process.spins.0 == self.now { (self.now, process.spins.1 + 1) } else { (self.now, 0) };
         if process.spins.1 > 100 {
             let detail = format!("node {node} asks to be woken at once, again and again");
             self.check(Err(Broken { invariant: Invariant::I7, detail }));
@@ -290,7 +299,13 @@ impl Cluster {
     }
 
     pub(super) fn beat_arrives(&mut self, to: usize, link: u8, beat: Beat) {
+<<<<<<< HEAD
         let Some(process) = self.nodes[to].process.as_ref() else { return };
+=======
+        let from_current =
+            self.nodes[1 - to].process.as_ref().is_some_and(|p| p.incarnation == beat.incarnation);
+        let Some(process) = self.nodes[to].process.as_mut() else { return };
+>>>>>>> main
         let life = process.life;
         if !process.paused {
             self.note_heard(to, usize::from(link), &beat);
@@ -378,7 +393,8 @@ impl Cluster {
 
     fn role_changes(&mut self, node: usize, id: GroupId, role: RoleName, epoch: Epoch) {
         let group = usize::from(id.0);
-        let owner = matches!(role, RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping);
+        let owner =
+            matches!(role, RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping);
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.roles[group] = role;
             process.owned[group] = owner.then_some(epoch);
@@ -468,7 +484,14 @@ impl Cluster {
         self.after(nanos(trap.delay), Event::Fault(trap.fault));
     }
 
-    pub(super) fn op_starts(&mut self, node: usize, life: u32, op: crate::OpId, mut started: Op, deadline: Instant) {
+    pub(super) fn op_starts(
+        &mut self,
+        node: usize,
+        life: u32,
+        op: crate::OpId,
+        mut started: Op,
+        deadline: Instant,
+    ) {
         let Some(delay) = self.begin_op(node, op, &mut started, deadline) else {
             if let Some(p) = self.nodes[node].process.as_mut() {
                 p.ops.insert(op, started);
@@ -488,7 +511,8 @@ impl Cluster {
             return;
         };
         running.cancelled = true;
-        let is_stop = matches!((running.kind, running.target), (OpKind::Stop, _) | (OpKind::Demote, OpTarget::Data));
+        let is_stop =
+            matches!((running.kind, running.target), (OpKind::Stop, _) | (OpKind::Demote, OpTarget::Data));
         // A well-behaved operation ends soon after its cancellation; one that hangs does not.
         if !is_stop && self.rng.chance(700) {
             running.fails = true;

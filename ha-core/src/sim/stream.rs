@@ -3,9 +3,9 @@
 use super::cluster::{Cluster, Event, MS};
 use super::invariant::{Acknowledged, Broken, Invariant, all_present};
 use super::mirror::{Mirror, Primary, Rec, Session};
+use super::timeline::What;
 use crate::engine::{AckRule, CaughtUp, DataReport, Input};
 use crate::{Epoch, GroupId, Lsn};
-use super::timeline::What;
 use std::collections::VecDeque;
 
 /// Silence after which a stream is given up.
@@ -126,8 +126,7 @@ impl Cluster {
             let log = &mut mirror.copies[node].log;
             log.push(Rec { epoch, message, alone: false });
             let upto = log.len();
-            let streaming =
-                mirror.session.as_ref().filter(|s| s.streaming && s.owner == node).map(|s| s.id);
+            let streaming = mirror.session.as_ref().filter(|s| s.streaming && s.owner == node).map(|s| s.id);
             self.check_write(group, node, epoch);
             let flush = self.rng.range(500_000, 4 * MS);
             self.after(flush, Event::OwnerDurable { group, node, life, upto });
@@ -161,7 +160,8 @@ impl Cluster {
         let Some(s) = mirror.session.as_ref().filter(|s| s.id == session) else { return };
         let standby = 1 - s.owner;
         let epoch = s.epoch;
-        let listens = self.nodes[standby].process.as_ref().is_some_and(|p| p.life == s.lives[standby] && !p.paused);
+        let listens =
+            self.nodes[standby].process.as_ref().is_some_and(|p| p.life == s.lives[standby] && !p.paused);
         let copy = &mut mirror.copies[standby];
         if !listens || copy.log.len() < from || epoch < copy.known {
             return;
@@ -251,12 +251,7 @@ impl Cluster {
             primary.waiting.pop_front();
             let record = &mut mirror.copies[node].log[index];
             record.alone = alone;
-            mirror.acknowledged.push(Acknowledged {
-                index,
-                epoch,
-                message: record.message,
-                forgiven: false,
-            });
+            mirror.acknowledged.push(Acknowledged { index, epoch, message: record.message, forgiven: false });
         }
         primary.acked = upto;
         self.check_write(group, node, epoch);
@@ -405,10 +400,10 @@ impl Cluster {
         let idle = mirror.broken_since.is_none() && !mirror.diverged;
         let owns = session.filter(|s| s.owner == node && s.caught_up);
         let peer = self.nodes[1 - node].process.as_ref();
-        let caught_up = owns.zip(peer).filter(|(s, p)| s.lives[1 - node] == p.life).map(|(s, p)| CaughtUp {
-            epoch: s.epoch,
-            incarnation: p.incarnation,
-        });
+        let caught_up = owns
+            .zip(peer)
+            .filter(|(s, p)| s.lives[1 - node] == p.life)
+            .map(|(s, p)| CaughtUp { epoch: s.epoch, incarnation: p.incarnation });
         let stalled = primary.is_some_and(|p| {
             let late = p.waiting.front().is_some_and(|at| self.now - at > STALL);
             let silent = session.is_none() && self.now - p.since > STALL;

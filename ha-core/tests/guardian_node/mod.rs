@@ -1,8 +1,10 @@
 //! The guarded program of the guardian's tests: it does what its standard input says.
 
 use ha_core::api::{FrameSender, HeartbeatTransport, LinkFactory};
+use ha_core::engine::Beat;
 use ha_core::guardian::{Entered, GuardianClient, GuardianConfig, RestartPolicy, enter};
-use ha_core::{Epoch, GroupId, Undo};
+use ha_core::wire::{FrameError, LinkSession, PairKey, Received};
+use ha_core::{Epoch, GroupId, Incarnation, LinkId, NodeId, Undo};
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
 use std::net::UdpSocket;
@@ -14,6 +16,48 @@ use std::time::Duration;
 
 pub const FEED_LIMIT: Duration = Duration::from_millis(600);
 pub const RESTARTS: u32 = 2;
+
+/// One side of a link, as the runtime would drive it.
+pub struct Side {
+    pub session: LinkSession,
+    incarnation: Incarnation,
+    seq: u32,
+    to: Option<Incarnation>,
+}
+
+impl Side {
+    pub fn new(node: u8, incarnation: Incarnation) -> Self {
+        let key = PairKey::from_bytes(b"a key of more than 32 bytes for the tests").unwrap();
+        let nonce = incarnation.0 as u64 ^ 77;
+        let session = LinkSession::new(&key, "mail", LinkId(0), NodeId(node), incarnation, nonce);
+        Self { session, incarnation, seq: 0, to: None }
+    }
+
+    pub fn speak(&mut self) -> Vec<u8> {
+        self.seq += 1;
+        let (incarnation, to, seq) = (self.incarnation, self.to, self.seq);
+        let mut frame = Vec::new();
+        let beat = Beat { incarnation, to, seq, echo: None, statements: vec![] };
+        self.session.encode(&beat, &mut frame).unwrap();
+        frame
+    }
+
+    pub fn hear(&mut self, frame: &[u8]) -> Result<Received, FrameError> {
+        let received = self.session.decode(frame);
+        if let Ok(Received::Greeting(beat) | Received::Beat(beat)) = &received {
+            self.to = Some(beat.incarnation);
+        }
+        received
+    }
+}
+
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn from_hex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+}
 
 /// A link that only speaks.
 struct Udp(u16);
@@ -59,16 +103,6 @@ fn config(dir: &Path, port: u16, behaviour: &str) -> GuardianConfig {
             ..RestartPolicy::default()
         })
         .links([Arc::new(Udp(port)) as Arc<dyn LinkFactory>])
-        .encoder(|testament, notice| {
-            // The testament counts the frames, as a real one counts its sequence numbers.
-            let count = testament.pop().unwrap() + 1;
-            testament.push(count);
-            let session = String::from_utf8_lossy(&testament[..testament.len() - 1]);
-            let groups: Vec<_> = notice.groups.iter().map(|(g, e)| format!("{g}@{e}")).collect();
-            let life = notice.incarnation.0;
-            let frame = format!("{session} {count} {life:032x} [{}] {}", groups.join(","), notice.complete);
-            vec![frame.into()]
-        })
         .reporter(move |report| append(reports.clone(), &report.to_string()));
     if behaviour == "forgetful" {
         return config;
@@ -119,13 +153,13 @@ fn serve(client: &GuardianClient, dir: &Path, behaviour: &str) -> ! {
     if behaviour == "patient" {
         count_stops(Arc::clone(&stops));
     }
-    client.set_testament("udp", b"session\0".to_vec()).unwrap();
+    let mut side = Side::new(0, client.incarnation());
     feed(client.clone());
     watch_guardian(client.clone(), behaviour == "reborn");
     let life = client.incarnation().0;
     say(&format!("ready {} {life:032x} {:?}", std::process::id(), client.predecessor()));
     for line in io::stdin().lock().lines() {
-        obey(client, dir, &stops, &line.unwrap());
+        obey(client, &mut side, dir, &stops, &line.unwrap());
     }
     client.goodbye();
     std::process::exit(0)
@@ -176,7 +210,7 @@ fn count_stops(stops: Arc<AtomicU32>) {
     listening.recv().unwrap();
 }
 
-fn obey(client: &GuardianClient, dir: &Path, stops: &AtomicU32, line: &str) {
+fn obey(client: &GuardianClient, side: &mut Side, dir: &Path, stops: &AtomicU32, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     let undo = |kind: &str, text: &str| Undo { kind: kind.into(), version: 1, bytes: text.into() };
     match words.as_slice() {
@@ -186,6 +220,13 @@ fn obey(client: &GuardianClient, dir: &Path, stops: &AtomicU32, line: &str) {
                 Ok(_) => say("stored"),
                 Err(error) => say(&format!("error {error}")),
             }
+        }
+        ["hear", frame] => {
+            let _ = side.hear(&from_hex(frame));
+            if let Some(testament) = side.session.testament() {
+                client.set_testament("udp", &testament).unwrap();
+            }
+            say(&to_hex(&side.speak()));
         }
         // What was acknowledged must be in the file, whatever happens to the guardian next.
         ["remember-and-read", text] => {

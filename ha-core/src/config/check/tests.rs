@@ -114,7 +114,7 @@ fn a_serial_line_must_carry_its_interval() {
     config.check().unwrap();
     let mut config = pair();
     config.links[1] = LinkConfig::serial("tty", ms(50), ms(250), 9600);
-    assert_eq!(only(config, "links[1].interval").expected, "at least 67ms");
+    assert_eq!(only(config, "links[1].interval").expected, "at least 73ms");
     let mut config = pair();
     config.links[1].bits_per_second = Some(0);
     only(config, "links[1].bits_per_second");

@@ -25,7 +25,9 @@ impl Epochs {
         if epoch <= before {
             return Err(Broken::new(
                 Invariant::I2,
-                format!("epoch {epoch} of group {group} was granted to node {node} after {before} to node {by}"),
+                format!(
+                    "epoch {epoch} of group {group} was granted to node {node} after {before} to node {by}"
+                ),
             ));
         }
         (self.newest, self.by) = (epoch, node);

@@ -1,0 +1,328 @@
+//! What operators and programs read: the engine's snapshot and events with names instead of numbers.
+
+use super::names::Names;
+use crate::engine::{Event, EventKind, GroupStatus, Status};
+use crate::{Instant, SetRecord};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A snapshot of a node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct StatusReport {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This node's name.
+    pub node: String,
+    /// This node's life, 32 hexadecimal digits.
+    pub incarnation: String,
+    /// The other node as seen from here.
+    pub peer: PeerReport,
+    /// The groups, in the order of the configuration.
+    pub groups: Vec<GroupReport>,
+}
+
+/// The other node in a [`StatusReport`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PeerReport {
+    /// Its name.
+    pub node: String,
+    /// `unknown`, `alive`, `suspect`, `dead`, `unreachable` or `gone`.
+    pub state: String,
+    /// Its life, 32 hexadecimal digits, if one was accepted.
+    pub incarnation: Option<String>,
+    /// The links, in the order of the configuration.
+    pub links: Vec<LinkReport>,
+    /// Whether its fence device was caught lying: it proves nothing until an operator trusts it again.
+    pub fence_lied: bool,
+}
+
+/// A link in a [`StatusReport`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LinkReport {
+    /// Its name.
+    pub link: String,
+    /// `silent`, `half-open`, `up`, `suspect` or `dead`.
+    pub state: String,
+}
+
+/// A group in a [`StatusReport`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GroupReport {
+    /// Its name.
+    pub group: String,
+    /// `waiting`, `standby`, `claiming`, `starting`, `active`, `suspended`, `stopping` or `blocked`.
+    pub role: String,
+    /// The epoch: of the grant where this node owns the group, else the highest known.
+    pub epoch: u64,
+    /// The proof on which the present grant rests.
+    pub proof: Option<String>,
+    /// The proof on which it acknowledges alone.
+    pub exclusion: Option<String>,
+    /// `none`, `full`, `catching-up` or `standalone`.
+    pub protection: String,
+    /// Whether this node could take over at once.
+    pub viable: bool,
+    /// The durable in-sync set.
+    pub set: SetRecord,
+    /// What the operator is asked, if anything.
+    pub question: Option<QuestionReport>,
+}
+
+/// An open question in a [`GroupReport`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct QuestionReport {
+    /// A short name, for example `no-stop-proof`.
+    pub kind: String,
+    /// What is missing, and what each answer risks.
+    pub text: String,
+}
+
+impl StatusReport {
+    pub(super) fn new(cluster: &str, names: &Names, status: &Status) -> Self {
+        let links = (0u8..).map(crate::LinkId).zip(&status.peer.links);
+        let peer = PeerReport {
+            node: names.node(crate::config::Config::peer_of(status.me)),
+            state: kebab(&status.peer.state),
+            incarnation: status.peer.incarnation.map(|i| format!("{:032x}", i.0)),
+            links: links
+                .map(|(id, state)| LinkReport { link: names.link(id), state: kebab(state) })
+                .collect(),
+            fence_lied: status.peer.fence_lied,
+        };
+        Self {
+            cluster: cluster.into(),
+            node: names.node(status.me),
+            incarnation: format!("{:032x}", status.incarnation.0),
+            peer,
+            groups: status.groups.iter().map(|g| GroupReport::new(names, g)).collect(),
+        }
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Option<&GroupReport> {
+        self.groups.iter().find(|g| g.group == name)
+    }
+}
+
+impl GroupReport {
+    fn new(names: &Names, g: &GroupStatus) -> Self {
+        Self {
+            group: names.group(g.group),
+            role: kebab(&g.role),
+            epoch: g.epoch.0,
+            proof: g.proof.map(|p| p.to_string()),
+            exclusion: g.exclusion.map(|p| p.to_string()),
+            protection: kebab(&g.protection),
+            viable: g.viable,
+            set: g.set,
+            question: g.question.map(|q| QuestionReport { kind: kebab(&q), text: q.to_string() }),
+        }
+    }
+}
+
+/// Something that happened or was decided, with its reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EventReport {
+    /// Its number in this life of the node, from 0, without gaps.
+    pub sequence: u64,
+    /// When, in nanoseconds of this machine's boot clock.
+    pub at_ns: u64,
+    /// What kind, for example `granted`. Kinds that begin with `runtime-` come from the shell around the engine.
+    pub kind: String,
+    /// The group it concerns.
+    pub group: Option<String>,
+    /// One sentence.
+    pub message: String,
+    /// The same as data.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl EventReport {
+    /// A report of the shell itself.
+    pub(super) fn note(at: Instant, kind: &str, group: Option<String>, message: String) -> Self {
+        let kind = format!("runtime-{kind}");
+        Self { sequence: 0, at_ns: at.as_nanos(), kind, group, message, fields: BTreeMap::new() }
+    }
+
+    /// A report of the engine.
+    pub(super) fn new(names: &Names, event: &Event) -> Self {
+        let (kind, group, message, fields) = describe(names, &event.kind);
+        let fields = fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let group = group.map(|g| names.group(g));
+        Self { sequence: 0, at_ns: event.at.as_nanos(), kind: kind.into(), group, message, fields }
+    }
+}
+
+impl fmt::Display for EventReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (s, us) = (self.at_ns / 1_000_000_000, self.at_ns / 1000 % 1_000_000);
+        write!(f, "{s}.{us:06} #{} {}: ", self.sequence, self.kind)?;
+        if let Some(group) = &self.group {
+            write!(f, "{group}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+type Description = (&'static str, Option<crate::GroupId>, String, Vec<(&'static str, String)>);
+
+fn describe(names: &Names, kind: &EventKind) -> Description {
+    match *kind {
+        EventKind::Link { link, state } => {
+            let (link, state) = (names.link(link), kebab(&state));
+            ("link", None, format!("link {link} is {state}"), vec![("link", link), ("state", state)])
+        }
+        EventKind::Peer { incarnation, state } => {
+            let state = kebab(&state);
+            let mut fields = vec![("state", state.clone())];
+            fields.extend(incarnation.map(|i| ("incarnation", i.to_string())));
+            ("peer", None, format!("the peer is {state}"), fields)
+        }
+        EventKind::Shoot => ("shoot", None, "the peer is being fenced".into(), vec![]),
+        EventKind::FenceLied { incarnation } => {
+            let text = format!(
+                "the fence device said off, and its victim {incarnation} was heard afterwards; it proves nothing until an operator trusts it again"
+            );
+            ("fence-lied", None, text, vec![("incarnation", incarnation.to_string())])
+        }
+        EventKind::Refused { why } => {
+            let why = kebab(&why);
+            ("refused", None, format!("the command was refused: {why}"), vec![("why", why)])
+        }
+        EventKind::Timeout { edge } => {
+            let edge = kebab(&edge);
+            ("timeout", None, format!("a wait ended: {edge}"), vec![("edge", edge)])
+        }
+        EventKind::Late { gap_ms } => (
+            "late",
+            None,
+            format!("this node itself was late by {gap_ms} ms"),
+            vec![("gap_ms", gap_ms.to_string())],
+        ),
+        ref of_group => describe_of_group(names, of_group),
+    }
+}
+
+fn describe_of_group(names: &Names, kind: &EventKind) -> Description {
+    match *kind {
+        EventKind::Role { group, role, epoch } => {
+            let (role, epoch) = (kebab(&role), epoch.to_string());
+            ("role", Some(group), format!("{role} in epoch {epoch}"), vec![("role", role), ("epoch", epoch)])
+        }
+        EventKind::Proof { group, proof } => {
+            let fields = vec![("proof", proof.to_string()), ("evidence", format!("{proof:?}"))];
+            ("proof", Some(group), format!("the previous owner can no longer act: {proof}"), fields)
+        }
+        EventKind::Granted { group, epoch, proof } => {
+            let fields = vec![("epoch", epoch.to_string()), ("proof", proof.to_string())];
+            ("granted", Some(group), format!("granted in epoch {epoch} on {proof}"), fields)
+        }
+        EventKind::Alone { group, generation, proof } => {
+            let fields = vec![("generation", generation.to_string()), ("proof", proof.to_string())];
+            (
+                "alone",
+                Some(group),
+                format!("acknowledges alone from generation {generation} on {proof}"),
+                fields,
+            )
+        }
+        EventKind::Full { group, generation } => {
+            let text = format!("both copies are members in generation {generation}");
+            ("full", Some(group), text, vec![("generation", generation.to_string())])
+        }
+        EventKind::Asked { group, question } => {
+            ("asked", Some(group), question.to_string(), vec![("question", kebab(&question))])
+        }
+        EventKind::Unasked { group } => {
+            ("unasked", Some(group), "the question no longer stands".into(), vec![])
+        }
+        EventKind::Resource { group, resource, health } => {
+            let (resource, health) = (names.resource(group, resource), kebab(&health));
+            let text = format!("resource {resource} is {health}");
+            ("resource", Some(group), text, vec![("resource", resource), ("health", health)])
+        }
+        EventKind::OpOverrun { group } => {
+            ("op-overrun", Some(group), "an operation overran its budget".into(), vec![])
+        }
+        ref other => ("other", None, format!("{other:?}"), vec![]),
+    }
+}
+
+/// The name of a variant without data, as it is written in JSON: `HalfOpen` becomes `half-open`.
+fn kebab(value: &impl fmt::Debug) -> String {
+    let camel = format!("{value:?}");
+    let mut name = String::with_capacity(camel.len() + 4);
+    for (i, c) in camel.chars().take_while(|c| c.is_alphanumeric()).enumerate() {
+        if c.is_uppercase() && i > 0 {
+            name.push('-');
+        }
+        name.extend(c.to_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, GroupConfig, LinkConfig};
+    use crate::engine::{LinkState, PeerState, PeerStatus, Protection, Question, RoleName};
+    use crate::{Epoch, GroupId, Incarnation, LinkId, NodeId, StopProof};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn names() -> Names {
+        let link = LinkConfig::datagram("lan", Duration::from_millis(20), Duration::from_millis(200));
+        Names::new(Arc::new(Config::pair("post", "left", "right").link(link).group(GroupConfig::new("mail"))))
+    }
+
+    #[test]
+    fn a_status_carries_names_and_survives_json() {
+        let group = GroupStatus {
+            group: GroupId(0),
+            role: RoleName::Blocked,
+            epoch: Epoch(7),
+            proof: Some(StopProof::NeverStarted),
+            exclusion: None,
+            protection: Protection::CatchingUp,
+            viable: false,
+            set: SetRecord::Never,
+            question: Some(Question::NoStopProof),
+        };
+        let peer = PeerStatus {
+            state: PeerState::Alive,
+            incarnation: None,
+            links: vec![LinkState::HalfOpen],
+            fence_lied: false,
+        };
+        let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group] };
+        let report = StatusReport::new("post", &names(), &status);
+        assert_eq!((report.node.as_str(), report.peer.node.as_str()), ("left", "right"));
+        assert_eq!(report.peer.links[0], LinkReport { link: "lan".into(), state: "half-open".into() });
+        let mail = report.group("mail").unwrap();
+        assert_eq!((mail.role.as_str(), mail.protection.as_str()), ("blocked", "catching-up"));
+        assert_eq!(mail.question.as_ref().unwrap().kind, "no-stop-proof");
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<StatusReport>(&json).unwrap(), report);
+    }
+
+    #[test]
+    fn an_event_says_what_happened_in_a_sentence_and_as_data() {
+        let kind = EventKind::Granted { group: GroupId(0), epoch: Epoch(3), proof: StopProof::AssumedDead };
+        let event = EventReport::new(&names(), &Event { at: Instant::from_nanos(1_002_003_000), kind });
+        assert_eq!(event.to_string(), "1.002003 #0 granted: mail: granted in epoch 3 on AssumedDead");
+        assert_eq!(event.fields["proof"], "AssumedDead");
+        let kind = EventKind::Link { link: LinkId(0), state: LinkState::Dead };
+        assert_eq!(
+            EventReport::new(&names(), &Event { at: Instant::ZERO, kind }).message,
+            "link lan is dead"
+        );
+    }
+}
