@@ -27,6 +27,10 @@ impl Cluster {
         let n = &mut self.nodes[node];
         let process = n.process.take()?;
         n.disturbed = now;
+        if std::mem::take(&mut n.lied_about) {
+            // It will never find out; what it left behind is the lie's.
+            self.tainted.fill(true);
+        }
         if lucky && let Some((_, record)) = process.write.clone() {
             n.record = record;
         }

@@ -6,8 +6,8 @@ use super::node::{DataView, Guardian, Op, Process};
 use super::scenario::Moment;
 use super::timeline::What;
 use crate::engine::{
-    Action, Beat, Boot, Command, EndReason, Engine, Event as Report, EventKind, Input, LinkState, OpKind, OpTarget, Permission,
-    Predecessor, RoleName, Statement,
+    Action, Beat, Boot, Command, EndReason, Engine, Event as Report, EventKind, Input, LinkState, OpKind,
+    OpTarget, Permission, Predecessor, RoleName, Statement,
 };
 use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, StopProof};
 use std::collections::{BTreeMap, VecDeque};
@@ -299,13 +299,7 @@ impl Cluster {
     }
 
     pub(super) fn beat_arrives(&mut self, to: usize, link: u8, beat: Beat) {
-<<<<<<< HEAD
         let Some(process) = self.nodes[to].process.as_ref() else { return };
-=======
-        let from_current =
-            self.nodes[1 - to].process.as_ref().is_some_and(|p| p.incarnation == beat.incarnation);
-        let Some(process) = self.nodes[to].process.as_mut() else { return };
->>>>>>> main
         let life = process.life;
         if !process.paused {
             self.note_heard(to, usize::from(link), &beat);
@@ -349,7 +343,8 @@ impl Cluster {
         }
         process.write = Some((write, record));
         process.write_began = now;
-        let delay = self.rng.range(200_000, 4 * MS) + if slow > 0 { self.rng.range(slow / 3, slow) } else { 0 };
+        let delay =
+            self.rng.range(200_000, 4 * MS) + if slow > 0 { self.rng.range(slow / 3, slow) } else { 0 };
         self.after(delay, Event::Persisted { node, life, ok: !fails });
         self.moment(node, Moment::Persisting);
     }
@@ -448,7 +443,8 @@ impl Cluster {
 
     /// I12 rests on it: a link is up only if the peer was really heard to have heard this life.
     fn check_link(&mut self, node: usize, link: usize) {
-        let heard = self.nodes[node].process.as_ref().is_none_or(|p| p.ever_echoed.get(link).is_none_or(|e| *e));
+        let heard =
+            self.nodes[node].process.as_ref().is_none_or(|p| p.ever_echoed.get(link).is_none_or(|e| *e));
         if !heard {
             let detail = format!("node {node} takes link {link} for up, but its peer never heard it there");
             self.check(Err(Broken { invariant: Invariant::I12, detail }));
@@ -461,11 +457,13 @@ impl Cluster {
         let peer = &self.nodes[1 - node];
         let gone = peer.process.as_ref().is_none_or(|p| p.paused);
         let known = self.now - peer.disturbed > 3 * SECOND;
-        let first = self.nodes[node].process.as_mut().is_some_and(|p| {
-            !std::mem::replace(&mut p.released[usize::from(group.0)], true)
-        });
+        let first = self.nodes[node]
+            .process
+            .as_mut()
+            .is_some_and(|p| !std::mem::replace(&mut p.released[usize::from(group.0)], true));
         if first && !leaving && gone && known {
-            let detail = format!("node {node} released group {group}, which it could serve, to a peer that is gone");
+            let detail =
+                format!("node {node} released group {group}, which it could serve, to a peer that is gone");
             self.check(Err(Broken { invariant: Invariant::I5, detail }));
         }
     }

@@ -240,7 +240,12 @@ fn random_trap(rng: &mut Rng, scenario: &Scenario) -> Trap {
     } else {
         random_fault(rng, scenario)
     };
-    Trap { after: ms(rng.range(0, 30_000)), moment, delay: Duration::from_micros(rng.range(0, longest)), fault }
+    Trap {
+        after: ms(rng.range(0, 30_000)),
+        moment,
+        delay: Duration::from_micros(rng.range(0, longest)),
+        fault,
+    }
 }
 
 fn random_cut(rng: &mut Rng) -> Cut {
