@@ -293,9 +293,13 @@ impl Engine {
 
     fn consult_table(&mut self, g: GroupId) {
         let Some(verdict) = self.verdict(g) else { return };
+        // Diverged copies keep their question, whatever the table says of the ownership.
+        let diverged = self.group(g).data.diverged;
         match verdict {
             Verdict::Win => {
-                self.unask(g);
+                if !diverged {
+                    self.unask(g);
+                }
                 self.want_group(g);
             }
             Verdict::WinAlone => {
@@ -308,7 +312,7 @@ impl Engine {
                 if self.group(g).failed_here {
                     // The other one may not know of our failure, and wait for us: somebody must be told.
                     self.ask_operator(g, Question::FailedEverywhere);
-                } else {
+                } else if !diverged {
                     self.unask(g);
                 }
             }
