@@ -6,9 +6,11 @@
 //! | [`relay`] | carries all traffic between the nodes, and drops, delays or cuts it |
 //! | [`chassis`] | power switch and board controller of one node |
 //! | [`node`] | one node of the pair, under its guardian |
+//! | [`smtp`] | the mail service that a node runs |
 
 pub mod chassis;
 pub mod driver;
 pub mod node;
 pub mod relay;
+pub mod smtp;
 mod start;

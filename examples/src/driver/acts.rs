@@ -36,7 +36,8 @@ fn overlap(act: &Act, first: &BTreeMap<(u64, &str), u64>, stall: &impl Fn(u64, u
     let own = first.get(&(act.epoch, act.node.as_str())).copied()?;
     // Who began later in the same grant is the intruder; its own acts are not counted again.
     let newer = first.iter().filter(|((epoch, node), at)| {
-        *epoch > act.epoch || (*epoch == act.epoch && *node != act.node && (**at, *node) > (own, act.node.as_str()))
+        *epoch > act.epoch
+            || (*epoch == act.epoch && *node != act.node && (**at, *node) > (own, act.node.as_str()))
     });
     let begun = newer.map(|(_, at)| *at).min()?;
     let acted = act.at_ns.saturating_sub(begun);

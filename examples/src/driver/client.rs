@@ -64,12 +64,7 @@ impl Shared {
 
 impl Clients {
     /// Starts `count` clients and the probe on a thread of their own.
-    pub(crate) fn start(
-        service: SocketAddr,
-        recipe: Recipe,
-        count: u32,
-        stalls: Stalls,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(service: SocketAddr, recipe: Recipe, count: u32, stalls: Stalls) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             service,
             recipe,

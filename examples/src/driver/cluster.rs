@@ -48,7 +48,12 @@ struct Helper {
 
 impl Helper {
     /// Starts it and reads its first line.
-    fn start(name: &str, word: &str, config: &impl Serialize, log: &Path) -> Result<(Self, String), DriveError> {
+    fn start(
+        name: &str,
+        word: &str,
+        config: &impl Serialize,
+        log: &Path,
+    ) -> Result<(Self, String), DriveError> {
         let started = || {
             let log = File::create(log)?;
             Command::new(std::env::current_exe()?)
@@ -70,7 +75,8 @@ impl Helper {
                 lines.for_each(drop);
             });
         }
-        let waited = |saw: String| DriveError::Waited { what: format!("the {name} to be ready"), limit: READY, saw };
+        let waited =
+            |saw: String| DriveError::Waited { what: format!("the {name} to be ready"), limit: READY, saw };
         let log_text = || std::fs::read_to_string(log).unwrap_or_default();
         match line.recv_timeout(READY) {
             Ok(Some(Ok(line))) => Ok((helper, line)),
@@ -149,9 +155,10 @@ pub(crate) fn is_whole(statuses: &Statuses) -> bool {
     let group = |n: usize| statuses[n].as_ref().and_then(mail);
     let protected = group(owner).is_some_and(|g| !crate::node::MIRRORED || g.protection == "full");
     let standby = group(1 - owner).is_some_and(|g| g.role == "standby" && g.viable && g.question.is_none());
-    let linked = statuses.iter().flatten().all(|s| {
-        s.node.peer.state == "alive" && s.node.peer.links.iter().all(|l| l.state == "up")
-    });
+    let linked = statuses
+        .iter()
+        .flatten()
+        .all(|s| s.node.peer.state == "alive" && s.node.peer.links.iter().all(|l| l.state == "up"));
     protected && standby && linked
 }
 
@@ -274,7 +281,8 @@ impl<'a> Cluster<'a> {
     /// Every event that a node recorded at or after `since_ns`, also by lives that are over.
     pub(crate) fn events(&self, node: usize, since_ns: u64) -> Vec<EventReport> {
         let text = std::fs::read(self.layout.events(node)).unwrap_or_default();
-        let lines = text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<EventLine>(line).ok());
+        let lines =
+            text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<EventLine>(line).ok());
         lines.map(|line| line.event).filter(|event| event.at_ns >= since_ns).collect()
     }
 }

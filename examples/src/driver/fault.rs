@@ -113,8 +113,7 @@ pub(crate) struct Spans {
 impl Spans {
     pub(crate) fn of(config: &Config) -> Self {
         let stops: Duration = config.groups.iter().flat_map(|g| &g.resources).map(|r| r.stop_timeout).sum();
-        let demotions: Duration =
-            config.groups.iter().filter(|g| g.mirrored).map(|g| g.demote_timeout).sum();
+        let demotions: Duration = config.groups.iter().filter(|g| g.mirrored).map(|g| g.demote_timeout).sum();
         Self {
             dead: config.latest_dead(),
             fence: config.fence.as_ref().map_or(Duration::ZERO, |f| f.timeout + f.effect),
@@ -208,10 +207,9 @@ impl Fault {
                 pause: Pause::Unbounded,
                 shots: 0,
             },
-            Self::IsolationNofence => Expected {
-                pause: Pause::Unbounded,
-                ..stayed(Basis::Nothing, Duration::ZERO)
-            },
+            Self::IsolationNofence => {
+                Expected { pause: Pause::Unbounded, ..stayed(Basis::Nothing, Duration::ZERO) }
+            }
             Self::IsolationLying => Expected {
                 owner: Owner::Either,
                 basis: Basis::Survivor("Fenced"),
@@ -271,10 +269,13 @@ impl Basis {
                 (good, format!("one grant on {}", proofs.join(" or ")))
             }
             Self::Exclusion(proof) => {
-                let good = grants.is_empty() && exclusions.iter().all(|e| e == proof) && !exclusions.is_empty();
+                let good =
+                    grants.is_empty() && exclusions.iter().all(|e| e == proof) && !exclusions.is_empty();
                 (good, format!("no grant, and alone on {proof}"))
             }
-            Self::Nothing => (grants.is_empty() && exclusions.is_empty(), "neither grant nor exclusion".into()),
+            Self::Nothing => {
+                (grants.is_empty() && exclusions.is_empty(), "neither grant nor exclusion".into())
+            }
             Self::Survivor(proof) => {
                 let good = grants.len() <= 1
                     && grants.iter().chain(exclusions).any(|p| p == proof)

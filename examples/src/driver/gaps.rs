@@ -20,7 +20,12 @@ pub(crate) fn longest_in(times: &[u64], from: u64, to: u64) -> u64 {
 /// The longest gap that overlaps none of the windows, which ascend, between the first and the last acknowledgement.
 pub(crate) fn longest_outside(times: &[u64], windows: &[(u64, u64)]) -> u64 {
     let touched = |a: u64, b: u64| windows.iter().any(|(from, to)| b > *from && a < *to);
-    times.windows(2).filter(|pair| !touched(pair[0], pair[1])).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
+    times
+        .windows(2)
+        .filter(|pair| !touched(pair[0], pair[1]))
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -53,8 +53,7 @@ pub(crate) fn inflict(cluster: &Cluster<'_>, fault: Fault, mode: FenceMode) -> R
     let epoch_before = epoch_of(&before, owner);
     let shots = cluster.shots()?;
     let from_ns = boot_ns();
-    let mut injury =
-        Injury { cluster, owner, epoch: epoch_before, from_ns, shots, mode, wrong: Vec::new() };
+    let mut injury = Injury { cluster, owner, epoch: epoch_before, from_ns, shots, mode, wrong: Vec::new() };
     let done = injury.run(fault);
     let whole = done.and_then(|()| {
         cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)

@@ -98,7 +98,11 @@ impl Layout {
 
     /// The mail that a node stores, as readers see it.
     pub(crate) fn tree(&self, node: usize) -> PathBuf {
-        self.node_dir(node).join("mirror").join("root")
+        if crate::node::MIRRORED {
+            self.node_dir(node).join("mirror").join("root")
+        } else {
+            self.dir.join("shared")
+        }
     }
 
     pub(crate) fn relay(&self) -> RelayConfig {
@@ -221,14 +225,16 @@ fn free_block() -> io::Result<([u8; 2], TcpListener)> {
             Err(error) => last = error,
         }
     }
-    let text = format!("no free block of addresses in 127.0.0.0/8 was found; the last one failed with: {last}");
+    let text =
+        format!("no free block of addresses in 127.0.0.0/8 was found; the last one failed with: {last}");
     Err(io::Error::new(last.kind(), text))
 }
 
 fn take(block: [u8; 2]) -> io::Result<TcpListener> {
     let taken = TcpListener::bind((address(block, 1), LOCK_PORT))?;
     // Somebody who listens on all addresses has the port in every block.
-    for (host, port) in [(100, SMTP_PORT), (1, BMC_PORT), (2, BMC_PORT), (1, MIRROR_PORT), (12, MIRROR_PORT)] {
+    for (host, port) in [(100, SMTP_PORT), (1, BMC_PORT), (2, BMC_PORT), (1, MIRROR_PORT), (12, MIRROR_PORT)]
+    {
         TcpListener::bind((address(block, host), port))?;
     }
     for (host, port) in [(1, UDP_PORT), (2, UDP_PORT), (11, UDP_PORT), (12, UDP_PORT), (20, OUTSIDE_PORT)] {

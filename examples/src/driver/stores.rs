@@ -58,7 +58,8 @@ mod tests {
         let recipe = Recipe { seed: 3, bytes: 1000 };
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("mail/new")).unwrap();
-        let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join("mail/new").join(name), bytes).unwrap();
+        let write =
+            |name: &str, bytes: &[u8]| fs::write(dir.path().join("mail/new").join(name), bytes).unwrap();
         write("a", &recipe.message(1));
         write("b", &recipe.message(1));
         let mut torn = recipe.message(2);

@@ -11,10 +11,10 @@ mod sidecar;
 
 pub(crate) use control::{NodeStatus, Question};
 pub(crate) use events::Line as EventLine;
+pub use settings::Sabotage;
 pub(crate) use settings::{
     ADDRESS, GROUP, MAIL, MIRROR_LINK, MIRRORED, MirrorAddresses, NodeSettings, SIDECAR,
 };
-pub use settings::Sabotage;
 pub use sidecar::main as sidecar_main;
 
 use ha_core::guardian::{Entered, GuardianConfig, enter};

@@ -2,11 +2,12 @@
 
 use super::outside::Outside;
 use super::sidecar::Sidecar;
-use super::{ADDRESS, GROUP, NodeSettings, SIDECAR, control, events};
+use super::{ADDRESS, GROUP, MAIL, NodeSettings, SIDECAR, control, events};
 use crate::chassis::ChassisFence;
+use crate::smtp::{Identity, LocalMaildir, MessageStore, Service};
 use ha_core::NodeId;
 use ha_core::guardian::GuardianClient;
-use ha_core::runtime::Node;
+use ha_core::runtime::{BootClock, Node};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_vip::{Loopback, VirtualIp};
@@ -36,6 +37,10 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
     let store = FileStateStore::open(state)?;
     let backend = Arc::new(Loopback::new().with_farewell(FAREWELL));
     let address = VirtualIp::new(ADDRESS, settings.service.ip(), backend)?;
+    let source = address.accept_source(settings.service.port())?;
+    let who = Identity { node: settings.name().into(), incarnation: guardian.incarnation() };
+    let mails = shared_maildir(&settings, &who)?;
+    let service = Service::new(MAIL, source, who, mails, Arc::new(BootClock));
     let mut outside = Outside::new(settings.outside).await?;
     let mut builder = Node::builder(Arc::new(settings.config.clone()), NodeId(settings.me))
         .key(PairKey::load(&settings.key)?)
@@ -43,7 +48,8 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
         .guardian(guardian)
         .outside(outside.first().await)
         .resource(GROUP, Arc::new(address))
-        .resource(GROUP, Arc::new(Sidecar::new(SIDECAR)));
+        .resource(GROUP, Arc::new(Sidecar::new(SIDECAR)))
+        .resource(GROUP, Arc::new(service));
     for link in settings.links() {
         builder = builder.link(link);
     }
@@ -65,4 +71,10 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
     let _ = recorder.await;
     tracing::info!(%ended, "the node ended");
     Ok(())
+}
+
+/// One Maildir that both nodes see, as on a shared disk.
+fn shared_maildir(settings: &NodeSettings, who: &Identity) -> Result<Arc<dyn MessageStore>, Box<dyn Error>> {
+    let shared = settings.dir.parent().unwrap_or(&settings.dir).join("shared");
+    Ok(Arc::new(LocalMaildir::open(shared, who.clone())?))
 }

@@ -31,7 +31,12 @@ impl Pty {
         settings.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &settings)?;
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
-        Ok(Self { master: AsyncFd::register(master)?, _slave: slave, path })
+        #[expect(
+            deprecated,
+            reason = "an OwnedFd keeps its descriptor open, which is all that the new way asks for"
+        )]
+        let master = AsyncFd::new(master)?;
+        Ok(Self { master, _slave: slave, path })
     }
 }
 

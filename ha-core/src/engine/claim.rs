@@ -46,10 +46,6 @@ impl Engine {
             _ => {
                 let rec = self.st.record.group(g);
                 let known = self.highest_known(g);
-                if self.group(g).forced_current {
-                    // What the absent copy was granted meanwhile is unknown; never issue it again.
-                    return Epoch(known.max(rec.intent).0.saturating_add(Epoch::AMNESIA_JUMP));
-                }
                 if rec.intent > known { rec.intent } else { known.next() }
             }
         }

@@ -23,6 +23,8 @@ impl Engine {
                 self.note_full(g, generation);
                 if let Some(proof) = self.exclusion_proof(g) {
                     self.exclude(g, generation, proof);
+                } else if self.has_left(g, generation) {
+                    self.exclude(g, generation, ExclusionProof::Consented);
                 } else {
                     self.seek_consent(g, generation);
                     self.admit_copy(g);
@@ -83,6 +85,12 @@ impl Engine {
         let member = self.group(g).admitting.map(|a| a.incarnation);
         let ended = member.filter(|m| *m != current.incarnation).and_then(|m| peer.ended(m))?;
         exclusion_of(ended.how)
+    }
+
+    /// The peer's durable record says that it left this generation: its consent outlived our question.
+    fn has_left(&self, g: GroupId, generation: Generation) -> bool {
+        let left = SetRecord::Out { epoch: self.group(g).epoch, generation };
+        self.st.peer.is_alive() && self.st.peer.claims.get(&g).is_some_and(|c| c.set == left)
     }
 
     fn exclude(&mut self, g: GroupId, generation: Generation, proof: ExclusionProof) {

@@ -12,6 +12,7 @@
 //! 7. After [`Action::EndSelf`], [`Action::Reborn`] or [`Action::Departed`] feed nothing more.
 
 mod action;
+mod arbitration;
 mod beat;
 mod boot_table;
 mod canonical;
@@ -25,6 +26,7 @@ mod input;
 mod leaving;
 mod machine;
 mod membership;
+mod ops;
 mod owner;
 mod permission;
 mod persist;

@@ -130,6 +130,7 @@ impl Cluster {
                 outside: 2,
                 device: None,
                 blank: false,
+                lied_about: false,
                 disturbed: 0,
             }
         });

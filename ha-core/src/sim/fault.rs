@@ -42,6 +42,8 @@ pub enum ResourceFault {
     MonitorHangs,
     /// The next promotion of the data fails.
     PromoteFails,
+    /// The next promotion of the data takes longer than its budget, then completes.
+    PromoteHangs,
     /// The next demotion of the data never ends.
     DemoteHangs,
 }

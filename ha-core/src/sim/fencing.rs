@@ -94,7 +94,7 @@ impl Cluster {
             Some(DeviceFault::Late) => (honest, timeout + self.rng.range(0, 3000) * MS),
             Some(DeviceFault::Lies) => {
                 if honest != off {
-                    self.tainted.fill(true);
+                    self.lie_about(target);
                     self.probes.hit("device", "lied");
                     self.say(Some(target), "its fence device lies: it says off");
                 }
@@ -102,6 +102,23 @@ impl Cluster {
             }
         };
         self.after(delay, Event::FenceAnswer { by, life, op, answer });
+    }
+
+    /// A process frozen at the time of the lie must find out by itself when it wakes (I1 still holds); of one
+    /// that runs nothing can be asserted any more.
+    fn lie_about(&mut self, target: usize) {
+        if self.nodes[target].process.as_ref().is_some_and(|p| p.paused) {
+            self.nodes[target].lied_about = true;
+        } else {
+            self.tainted.fill(true);
+        }
+    }
+
+    /// The frozen one wakes: it can find out over a link that carries both ways.
+    pub(super) fn wakes_after_lie(&mut self, node: usize) {
+        if std::mem::take(&mut self.nodes[node].lied_about) && !self.some_path_was_clear(1 - node) {
+            self.tainted.fill(true);
+        }
     }
 
     fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {

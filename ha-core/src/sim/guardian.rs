@@ -27,6 +27,10 @@ impl Cluster {
         let n = &mut self.nodes[node];
         let process = n.process.take()?;
         n.disturbed = now;
+        if std::mem::take(&mut n.lied_about) {
+            // It will never find out; what it left behind is the lie's.
+            self.tainted.fill(true);
+        }
         if lucky && let Some((_, record)) = process.write.clone() {
             n.record = record;
         }
@@ -296,10 +300,14 @@ impl Cluster {
         let life = process.life;
         let (beats, rest) = std::mem::take(&mut process.inbox);
         self.say(Some(node), "the process runs again");
+        self.wakes_after_lie(node);
         for group in 0..self.tainted.len() {
             self.check_actors(group);
         }
         for input in beats.into_iter().chain(rest).chain([Input::Tick]) {
+            if let (Input::Beat { link, beat }, true) = (&input, self.life(node) == Some(life)) {
+                self.note_heard(node, usize::from(link.0), beat);
+            }
             self.feed(node, life, input);
         }
     }

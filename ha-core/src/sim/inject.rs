@@ -112,7 +112,10 @@ impl Cluster {
 
     fn resource_fault(&mut self, node: usize, group: u8, place: u8, what: ResourceFault) {
         let n = &mut self.nodes[node];
-        let data = matches!(what, ResourceFault::PromoteFails | ResourceFault::DemoteHangs);
+        let data = matches!(
+            what,
+            ResourceFault::PromoteFails | ResourceFault::PromoteHangs | ResourceFault::DemoteHangs
+        );
         let target = if data {
             n.data_quirks.get_mut(usize::from(group))
         } else {

@@ -17,6 +17,7 @@
 mod agents;
 mod clock;
 mod cluster;
+mod combination;
 mod fault;
 mod fencing;
 mod guardian;
@@ -43,6 +44,8 @@ pub use report::{Failure, Report};
 pub use rng::Rng;
 pub use scenario::{Moment, Scenario, Trap};
 pub use timeline::{Entry, Timeline, What};
+
+use std::time::Duration;
 
 /// How runs are made.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +74,15 @@ pub fn run_scenario(scenario: Scenario, options: &Options) -> Report {
 impl Cluster {
     /// Runs the scenario to its end, and makes the last checks.
     pub fn run_to_end(&mut self) {
+        let longest = self.scenario.length * 2;
         self.run_for(self.scenario.length.saturating_sub(self.elapsed()));
+        while self.scenario.heal_at.is_some()
+            && self.broken.is_none()
+            && self.is_being_answered()
+            && self.elapsed() < longest
+        {
+            self.run_for(Duration::from_secs(1));
+        }
         self.finish();
     }
 

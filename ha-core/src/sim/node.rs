@@ -4,7 +4,7 @@ use super::clock::DriftClock;
 use super::fault::{DeviceFault, ResourceFault};
 use super::invariant::{Rate, Recording};
 use super::mirror::Primary;
-use crate::engine::{AckRule, DataReport, Engine, Input, OpKind, OpTarget, Permission, RoleName};
+use crate::engine::{DataReport, Engine, Input, OpKind, OpTarget, Permission, RoleName};
 use crate::{BootId, Epoch, GroupId, Incarnation, NodeRecord, OpId, WriteId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -85,6 +85,10 @@ pub struct Process {
     pub roles: Vec<RoleName>,
     /// The grants by group, while owned.
     pub owned: Vec<Option<Epoch>>,
+    /// By group: it was released since it was last owned.
+    pub released: Vec<bool>,
+    /// It was told to leave.
+    pub leaving: bool,
     /// Operations under way.
     pub ops: BTreeMap<OpId, Op>,
     /// Fencing orders that were given up.
@@ -105,6 +109,8 @@ pub struct Process {
     pub sent: Vec<VecDeque<(u32, u64)>>,
     /// By link: the send time of the newest own beat that was echoed (true time).
     pub echoed: Vec<u64>,
+    /// By link: any own beat was ever echoed.
+    pub ever_echoed: Vec<bool>,
     /// Whether the peer's safety values were heard in this life.
     pub knows_timing: bool,
     /// All inputs, where replay is checked.
@@ -113,14 +119,6 @@ pub struct Process {
     pub rate: Rate,
     /// Ticks at the present instant.
     pub spins: (u64, u32),
-}
-
-impl Process {
-    /// The rule under which group `group` is acknowledged, if this process is its primary.
-    #[must_use]
-    pub fn rule(&self, group: usize) -> Option<AckRule> {
-        self.data[group].primary.as_ref().map(|p| p.rule)
-    }
 }
 
 /// How the device that ends this node misbehaves, and until when (true time).
@@ -163,6 +161,8 @@ pub struct Node {
     pub device: Device,
     /// The disk was replaced and nothing was admitted since.
     pub blank: bool,
+    /// A device said falsely that the frozen process is off; it must find out by itself.
+    pub lied_about: bool,
     /// When this machine or process last ended or was stopped (true time).
     pub disturbed: u64,
 }

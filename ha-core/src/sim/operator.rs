@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 pub struct Answers {
     /// Since when a question stands (true time), by node and group.
     standing: BTreeMap<(usize, GroupId), (Question, u64, u64)>,
-    /// When all was well for the first time after the recovery.
+    /// When an operator last gave an answer (true time).
+    pub latest: u64,
+    /// All was well at some time after the recovery.
     pub well: bool,
     /// What was wrong at the last look.
     pub last: Vec<(GroupId, Found)>,
@@ -59,6 +61,7 @@ impl Cluster {
     fn answer(&mut self, node: usize, status: &GroupStatus, question: Question, peer: Option<Incarnation>) {
         let group = status.group;
         let at = usize::from(group.0);
+        self.answers.latest = self.now;
         self.probes.hit("answered", format!("{question:?}"));
         self.say(Some(node), format!("the operator answers {question:?} of group {group}"));
         match question {
@@ -134,6 +137,11 @@ impl Cluster {
         let found: Vec<_> = (0u8..).take(self.mirrors.len()).map(|g| (GroupId(g), self.find(g))).collect();
         self.answers.well = found.iter().all(|(g, f)| served_or_asked(*g, f, self.total_loss).is_ok());
         self.answers.last = found;
+    }
+
+    /// Whether the run needs more time: an operator is at work, one answer after the other.
+    pub(super) const fn is_being_answered(&self) -> bool {
+        !self.answers.well && self.answers.latest + 15 * SECOND > self.now
     }
 
     fn find(&self, group: u8) -> Found {

@@ -1,13 +1,13 @@
 //! An engine's process: what reaches it, what it decides, and how that is carried out.
 
-use super::cluster::{Cluster, Event, MS, nanos};
+use super::cluster::{Cluster, Event, MS, SECOND, nanos};
 use super::invariant::{Broken, Invariant, Recording, Verdict, nothing_left, one_actor, one_address};
 use super::node::{DataView, Guardian, Op, Process};
 use super::scenario::Moment;
 use super::timeline::What;
 use crate::engine::{
-    Action, Beat, Boot, EndReason, Engine, Event as Report, EventKind, Input, OpKind, OpTarget, Permission,
-    Predecessor, RoleName, Statement,
+    Action, Beat, Boot, Command, EndReason, Engine, Event as Report, EventKind, Input, LinkState, OpKind,
+    OpTarget, Permission, Predecessor, RoleName, Statement,
 };
 use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, StopProof};
 use std::collections::{BTreeMap, VecDeque};
@@ -68,6 +68,8 @@ impl Cluster {
             tokens: vec![Permission::Revoked; groups],
             roles: vec![RoleName::Waiting; groups],
             owned: vec![None; groups],
+            released: vec![false; groups],
+            leaving: false,
             ops: BTreeMap::new(),
             given_up: Vec::new(),
             write: None,
@@ -78,6 +80,7 @@ impl Cluster {
             healthy_since: self.now,
             sent: vec![VecDeque::new(); config.links.len()],
             echoed: vec![0; config.links.len()],
+            ever_echoed: vec![false; config.links.len()],
             knows_timing: false,
             recording,
             rate: super::invariant::Rate::default(),
@@ -114,6 +117,7 @@ impl Cluster {
             }
             return;
         }
+        process.leaving |= matches!(input, Input::GuardianLost | Input::Command(Command::Shutdown));
         if let Some(recording) = &mut process.recording {
             recording.input(now, &input);
         }
@@ -263,6 +267,7 @@ impl Cluster {
         for statement in &beat.statements {
             if let Statement::Released { group, .. } = statement {
                 self.check_nothing_left(node, usize::from(group.0), "says that it released");
+                self.check_successor(node, *group);
             }
         }
         if let Some(process) = self.nodes[node].process.as_mut()
@@ -294,23 +299,29 @@ impl Cluster {
     }
 
     pub(super) fn beat_arrives(&mut self, to: usize, link: u8, beat: Beat) {
-        let from_current =
-            self.nodes[1 - to].process.as_ref().is_some_and(|p| p.incarnation == beat.incarnation);
-        let Some(process) = self.nodes[to].process.as_mut() else { return };
+        let Some(process) = self.nodes[to].process.as_ref() else { return };
         let life = process.life;
-        if !process.paused && beat.to == Some(process.incarnation) {
-            if beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. })) {
-                process.knows_timing = true;
-            }
-            let at = usize::from(link);
-            if from_current
-                && let Some(echo) = beat.echo
-                && let Some((_, sent)) = process.sent[at].iter().rev().find(|(seq, _)| *seq == echo)
-            {
-                process.echoed[at] = process.echoed[at].max(*sent);
-            }
+        if !process.paused {
+            self.note_heard(to, usize::from(link), &beat);
         }
         self.feed(to, life, Input::Beat { link: LinkId(link), beat });
+    }
+
+    /// What the world knows of a beat that an engine takes in.
+    pub(super) fn note_heard(&mut self, to: usize, link: usize, beat: &Beat) {
+        let sender = self.nodes[1 - to].process.as_ref().is_some_and(|p| p.incarnation == beat.incarnation);
+        let Some(process) = self.nodes[to].process.as_mut() else { return };
+        if beat.to != Some(process.incarnation) {
+            return;
+        }
+        process.knows_timing |= beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. }));
+        let echoed = beat.echo.and_then(|echo| process.sent[link].iter().rev().find(|(seq, _)| *seq == echo));
+        if let Some((_, sent)) = echoed {
+            process.ever_echoed[link] = true;
+            if sender {
+                process.echoed[link] = process.echoed[link].max(*sent);
+            }
+        }
     }
 
     pub(super) fn notice_arrives(&mut self, to: usize, notice: crate::engine::ReleasedNotice) {
@@ -332,7 +343,8 @@ impl Cluster {
         }
         process.write = Some((write, record));
         process.write_began = now;
-        let delay = self.rng.range(200_000, 4 * MS) + if slow > 0 { self.rng.range(0, slow) } else { 0 };
+        let delay =
+            self.rng.range(200_000, 4 * MS) + if slow > 0 { self.rng.range(slow / 3, slow) } else { 0 };
         self.after(delay, Event::Persisted { node, life, ok: !fails });
         self.moment(node, Moment::Persisting);
     }
@@ -355,8 +367,9 @@ impl Cluster {
             EventKind::Role { group, role, epoch } => self.role_changes(node, *group, *role, *epoch),
             EventKind::Granted { group, epoch, .. } => self.granted(node, *group, *epoch),
             EventKind::Proof { group, proof: StopProof::AssumedDead } => {
-                self.tainted[usize::from(group.0)] = true;
+                self.tainted[usize::from(group.0)] |= self.scenario.configs[node].is_unguarded();
             }
+            EventKind::Link { link, state: LinkState::Up } => self.check_link(node, usize::from(link.0)),
             EventKind::Alone { .. } => self.moment(node, Moment::Alone),
             EventKind::Full { group, .. } => {
                 self.settle_force(usize::from(group.0));
@@ -380,6 +393,7 @@ impl Cluster {
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.roles[group] = role;
             process.owned[group] = owner.then_some(epoch);
+            process.released[group] &= !owner;
         }
         match role {
             RoleName::Active => self.check_data(node, group),
@@ -424,6 +438,33 @@ impl Cluster {
         if primary {
             let detail = format!("node {node} {said} group {id}, but its data is still promoted");
             self.check(Err(Broken { invariant: Invariant::I4, detail }));
+        }
+    }
+
+    /// I12 rests on it: a link is up only if the peer was really heard to have heard this life.
+    fn check_link(&mut self, node: usize, link: usize) {
+        let heard =
+            self.nodes[node].process.as_ref().is_none_or(|p| p.ever_echoed.get(link).is_none_or(|e| *e));
+        if !heard {
+            let detail = format!("node {node} takes link {link} for up, but its peer never heard it there");
+            self.check(Err(Broken { invariant: Invariant::I12, detail }));
+        }
+    }
+
+    /// I5: a group is given up of free will only while there is somebody to take it.
+    fn check_successor(&mut self, node: usize, group: GroupId) {
+        let leaving = self.nodes[node].process.as_ref().is_none_or(|p| p.leaving);
+        let peer = &self.nodes[1 - node];
+        let gone = peer.process.as_ref().is_none_or(|p| p.paused);
+        let known = self.now - peer.disturbed > 3 * SECOND;
+        let first = self.nodes[node]
+            .process
+            .as_mut()
+            .is_some_and(|p| !std::mem::replace(&mut p.released[usize::from(group.0)], true));
+        if first && !leaving && gone && known {
+            let detail =
+                format!("node {node} released group {group}, which it could serve, to a peer that is gone");
+            self.check(Err(Broken { invariant: Invariant::I5, detail }));
         }
     }
 

@@ -205,30 +205,46 @@ fn plan(rng: &mut Rng, scenario: &mut Scenario) {
             let second = random_fault(rng, scenario);
             scenario.faults.push((ms(at + rng.range(0, 1200)), second));
         }
+        if rng.chance(120) {
+            for (later, fault) in super::combination::random(rng, scenario) {
+                scenario.faults.push((ms(at + later), fault));
+            }
+        }
         at += rng.range(600, 3600);
-        if at > 35_000 {
-            at = rng.range(4000, 35_000);
+        if at > 32_000 {
+            at = rng.range(4000, 32_000);
         }
     }
     for _ in 0..rng.range(1, 5) {
-        let moments = [
-            Moment::Claiming,
-            Moment::Starting,
-            Moment::Suspended,
-            Moment::Stopping,
-            Moment::Shot,
-            Moment::Persisting,
-            Moment::Alone,
-            Moment::Full,
-        ];
-        let longest = [300, 5000, 400_000][rng.index(3)];
-        let trap = Trap {
-            after: ms(rng.range(0, 30_000)),
-            moment: moments[rng.index(moments.len())],
-            delay: Duration::from_micros(rng.range(0, longest)),
-            fault: random_fault(rng, scenario),
-        };
+        let trap = random_trap(rng, scenario);
         scenario.traps.push(trap);
+    }
+}
+
+fn random_trap(rng: &mut Rng, scenario: &Scenario) -> Trap {
+    let moments = [
+        Moment::Claiming,
+        Moment::Starting,
+        Moment::Suspended,
+        Moment::Stopping,
+        Moment::Shot,
+        Moment::Persisting,
+        Moment::Alone,
+        Moment::Full,
+    ];
+    let longest = [300, 5000, 400_000][rng.index(3)];
+    let moment = moments[rng.index(moments.len())];
+    let fault = if moment == Moment::Stopping && rng.chance(500) {
+        // Whoever was to take the group over dies before it does.
+        Fault::PowerLoss(rng.node(), ms(rng.range(3000, 6000)))
+    } else {
+        random_fault(rng, scenario)
+    };
+    Trap {
+        after: ms(rng.range(0, 30_000)),
+        moment,
+        delay: Duration::from_micros(rng.range(0, longest)),
+        fault,
     }
 }
 
@@ -237,7 +253,7 @@ fn random_cut(rng: &mut Rng) -> Cut {
 }
 
 /// A span around the deadlines, where the interesting things are; now and then a long one.
-fn span(rng: &mut Rng) -> Duration {
+pub(super) fn span(rng: &mut Rng) -> Duration {
     ms(match rng.range(0, 4) {
         0 => rng.range(20, 400),
         1 => rng.range(200, 1500),
@@ -300,6 +316,7 @@ fn resource_fault(rng: &mut Rng) -> ResourceFault {
         ResourceFault::Dies,
         ResourceFault::MonitorHangs,
         ResourceFault::PromoteFails,
+        ResourceFault::PromoteHangs,
         ResourceFault::DemoteHangs,
     ];
     all[rng.index(all.len())]

@@ -44,7 +44,7 @@ impl Cluster {
         match op.kind {
             OpKind::Promote(_) => {
                 op.fails = quirks.take(ResourceFault::PromoteFails);
-                Some(if quirks.take(ResourceFault::StartHangs) { overrun } else { quick })
+                Some(if quirks.take(ResourceFault::PromoteHangs) { overrun } else { quick })
             }
             OpKind::Demote if quirks.take(ResourceFault::DemoteHangs) => Some(u64::MAX / 4),
             _ => Some(quick),

@@ -25,6 +25,11 @@ impl Cluster {
             return false;
         }
         copy.known = epoch;
+        let again = self.nodes[node].process.as_ref().and_then(|p| p.data[group].primary.as_ref());
+        if again.is_some_and(|p| p.epoch == epoch) {
+            // A promotion that was given up and completes late must not bring its old rule back.
+            return true;
+        }
         let promoted = copy.log.len();
         if mirror.session.as_ref().is_some_and(|s| s.owner != node) {
             mirror.session = None;
@@ -64,6 +69,7 @@ impl Cluster {
 
     /// "Use this copy": what only the other holds is lost, and the operator was told so.
     pub(super) fn force_data(&mut self, node: usize, group: GroupId) {
+        self.epochs[usize::from(group.0)].choose();
         let other = &self.nodes[1 - node];
         if other.record.group(group).set.is_alone() {
             // Its owner may come back, cut off, and go on: the risk that the question named.

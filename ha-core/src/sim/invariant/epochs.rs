@@ -12,6 +12,7 @@ pub struct Epochs {
     newest: Epoch,
     by: usize,
     own: [Epoch; 2],
+    chosen: bool,
 }
 
 impl Epochs {
@@ -22,6 +23,10 @@ impl Epochs {
     pub fn granted(&mut self, group: GroupId, node: usize, epoch: Epoch, mirrored: bool) -> Verdict {
         let (before, by) = if mirrored { (self.newest, self.by) } else { (self.own[node], node) };
         self.own[node] = self.own[node].max(epoch);
+        if std::mem::take(&mut self.chosen) {
+            (self.newest, self.by) = (epoch, node);
+            return Ok(());
+        }
         if epoch <= before {
             return Err(Broken::new(
                 Invariant::I2,
@@ -37,6 +42,11 @@ impl Epochs {
     /// The node's store was lost, and with it what it knew of its own grants.
     pub fn forget(&mut self, node: usize) {
         self.own[node] = Epoch(0);
+    }
+
+    /// An operator chose a copy: its grant begins a new history, whatever an absent store may hold.
+    pub fn choose(&mut self) {
+        self.chosen = true;
     }
 
     /// Checks a write that was accepted or acknowledged in `epoch`.

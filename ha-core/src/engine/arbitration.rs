@@ -1,0 +1,182 @@
+//! A group that nobody owns: the boot table's word, and the promise that makes it safe (rule 7).
+
+use super::boot_table::{Candidate, Verdict, judge};
+use super::machine::Engine;
+use super::state::{Asking, Role};
+use super::{ClaimState, PeerState, Question, TimeoutEdge};
+use crate::{Epoch, GroupId, Incarnation, Nonce, SetRecord, StopProof};
+
+impl Engine {
+    /// Both nodes are here and nobody owns the group, or nobody else is here at all.
+    pub(super) fn arbitrate(&mut self, g: GroupId) {
+        if let Some(r) = self.group(g).released {
+            self.watch_successor(g, r.since, r.overdue);
+            if !self.group(g).released.is_some_and(|r| r.overdue) {
+                return;
+            }
+        }
+        match self.st.peer.state {
+            PeerState::Unknown if self.boot_wait_over() => {
+                if self.group(g).role == Role::Waiting && self.group(g).question.is_none() {
+                    self.timed_out(TimeoutEdge::BootWait);
+                }
+                self.ask_operator(g, Question::PeerAbsent);
+            }
+            PeerState::Unknown | PeerState::Suspect => {}
+            PeerState::Dead => self.await_proof(g),
+            PeerState::Gone => {
+                let q =
+                    if self.group(g).failed_here { Question::FailedEverywhere } else { Question::NotCurrent };
+                self.ask_operator(g, q);
+            }
+            PeerState::Alive | PeerState::Unreachable => self.consult_table(g),
+        }
+    }
+
+    fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
+        if !overdue && self.st.now.since(since) >= self.cfg.timing.takeover_deadline {
+            self.timed_out(TimeoutEdge::TakeoverNone);
+            if let Some(r) = &mut self.gr(g).released {
+                r.overdue = true;
+            }
+        }
+    }
+
+    /// The peer is dead: its proof is on the way, or somebody must be asked.
+    fn await_proof(&mut self, g: GroupId) {
+        if self.group(g).failed_here {
+            self.ask_operator(g, Question::FailedEverywhere);
+        } else if !self.is_viable(g) {
+            self.ask_operator(g, Question::NotCurrent);
+        } else if !self.timing_fits() {
+            self.ask_operator(g, Question::TimingMismatch);
+        } else if self.fencing_is_hopeless() {
+            self.ask_operator(g, Question::NoStopProof);
+        }
+    }
+
+    fn consult_table(&mut self, g: GroupId) {
+        let Some(verdict) = self.verdict(g) else { return };
+        // Diverged copies keep their question, whatever the table says of the ownership.
+        let diverged = self.group(g).data.diverged;
+        match verdict {
+            Verdict::Win => {
+                if !diverged {
+                    self.unask(g);
+                }
+                self.want_group(g);
+            }
+            Verdict::WinAlone => {
+                if let SetRecord::Alone { epoch, generation } = self.st.durable.group(g).set {
+                    self.claim_group(g, StopProof::StillAlone { epoch, generation });
+                }
+            }
+            Verdict::Lose => {
+                self.gr(g).want = None;
+                if self.group(g).failed_here {
+                    // The other one may not know of our failure, and wait for us: somebody must be told.
+                    self.ask_operator(g, Question::FailedEverywhere);
+                } else if !diverged {
+                    self.unask(g);
+                }
+            }
+            Verdict::Ask(question) => {
+                self.gr(g).want = None;
+                self.ask_operator(g, question);
+            }
+        }
+    }
+
+    fn want_group(&mut self, g: GroupId) {
+        let known = self.highest_known(g).max(self.st.record.group(g).intent);
+        if self.group(g).want.is_none_or(|w| w.epoch <= known) {
+            let nonce = self.nonce();
+            self.gr(g).want = Some(Asking { epoch: known.next(), nonce });
+            self.again = true;
+        }
+    }
+
+    /// The table's word, once everything about the live peer is known.
+    fn verdict(&self, g: GroupId) -> Option<Verdict> {
+        let peer = &self.st.peer;
+        let (claim, store, init) = (peer.claims.get(&g)?, peer.store?, peer.init?);
+        let me_known = peer.knows_my_store?;
+        if matches!(claim.state, ClaimState::Owner | ClaimState::Claiming) {
+            return None;
+        }
+        let rec = self.st.durable.group(g);
+        let mine_pristine = rec.granted == Epoch(0) && rec.set == SetRecord::Never;
+        let theirs_pristine = claim.epoch == Epoch(0) && claim.set == SetRecord::Never;
+        let common = init.is_some() && init == self.st.record.init;
+        let me = Candidate {
+            node: self.st.me,
+            granted: rec.granted,
+            set: rec.set,
+            lsn: self.group(g).data.durable,
+            never_started: mine_pristine && common,
+            amnesiac: !me_known || mine_pristine && !common,
+            unwilling: self.group(g).failed_here,
+        };
+        let other = Candidate {
+            node: crate::config::Config::peer_of(self.st.me),
+            granted: claim.epoch,
+            set: claim.set,
+            lsn: claim.lsn,
+            never_started: theirs_pristine && common,
+            amnesiac: self.st.record.peer_store.is_some_and(|known| known != store)
+                || theirs_pristine && !common,
+            unwilling: claim.state == ClaimState::Blocked && self.failed_there(g),
+        };
+        let config = self.group_config(g);
+        Some(judge(config.mirrored, config.preferred, &me, &other))
+    }
+
+    /// The peer took the group over after us and gave it up at once: it cannot run it.
+    fn failed_there(&self, g: GroupId) -> bool {
+        self.group(g).release.is_some_and(|r| !r.forced && r.epoch > self.st.record.group(g).granted)
+    }
+
+    /// Answers the live peer's wish for an epoch: promise, unless a proof of our own is in use.
+    pub(super) fn answer_want(&mut self, g: GroupId) {
+        let Some(w) = self.group(g).wanted else { return };
+        let rec = self.st.record.group(g);
+        if !self.st.peer.is_alive() || self.st.peer.incarnation() != Some(w.incarnation) {
+            return;
+        }
+        if self.group(g).promised == Some(w)
+            || w.epoch < rec.floor.max(rec.granted).next() && self.group(g).promised.is_none()
+        {
+            return;
+        }
+        if !matches!(self.verdict(g), Some(Verdict::Lose)) || w.epoch <= rec.granted {
+            return;
+        }
+        let promised = self.rec(g);
+        promised.floor = promised.floor.max(w.epoch);
+        if let SetRecord::Alone { generation, .. } = promised.set {
+            promised.set = SetRecord::Out { epoch: w.epoch, generation };
+        }
+        let gr = self.gr(g);
+        gr.promised = Some(w);
+        gr.release = None;
+        gr.owner = None;
+        gr.admission = None;
+        gr.operator_confirmed = None;
+        gr.released = None;
+        gr.want = None;
+        self.again = true;
+    }
+
+    pub(super) fn take_yielded(&mut self, g: GroupId, from: Incarnation, epoch: Epoch, nonce: Nonce) {
+        let gr = self.group(g);
+        let asked = gr.want.is_some_and(|w| w.epoch == epoch && w.nonce == nonce);
+        if !asked || !gr.is_idle() || self.st.leaving.is_some() {
+            return;
+        }
+        let pristine =
+            self.st.durable.group(g).set == SetRecord::Never && self.st.durable.group(g).granted == Epoch(0);
+        let proof =
+            if pristine { StopProof::NeverStarted } else { StopProof::Yielded { epoch, incarnation: from } };
+        self.claim_group(g, proof);
+    }
+}

@@ -1,0 +1,112 @@
+//! The batch of the gate: a thousand seeds hold every invariant, and reach everything that the engine has.
+
+use ha_core::engine::{LinkState, PeerState, RoleName, TimeoutEdge};
+use ha_core::sim::{Options, Probes, Scenario, run};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const SEEDS: u64 = 1000;
+const FAULTS_MIN: u64 = 10;
+const HITS_MIN: u64 = 10;
+/// Every so manieth seed also checks that a fresh engine decides the same (I6).
+const REPLAY_EVERY: u64 = 8;
+
+const PROOFS: [&str; 9] = [
+    "Released",
+    "Released{forced}",
+    "Fenced",
+    "Rebooted",
+    "NeverStarted",
+    "StillAlone",
+    "Yielded",
+    "OperatorConfirmed",
+    "AssumedDead",
+];
+
+const EXCLUSIONS: [&str; 5] = ["Consented", "Departed", "Rebooted", "Fenced", "OperatorConfirmed"];
+
+const ROLES: [RoleName; 8] = [
+    RoleName::Waiting,
+    RoleName::Standby,
+    RoleName::Claiming,
+    RoleName::Starting,
+    RoleName::Active,
+    RoleName::Suspended,
+    RoleName::Stopping,
+    RoleName::Blocked,
+];
+
+const PEERS: [PeerState; 6] = [
+    PeerState::Unknown,
+    PeerState::Alive,
+    PeerState::Suspect,
+    PeerState::Dead,
+    PeerState::Unreachable,
+    PeerState::Gone,
+];
+
+const LINKS: [LinkState; 5] =
+    [LinkState::Silent, LinkState::HalfOpen, LinkState::Up, LinkState::Suspect, LinkState::Dead];
+
+const QUESTIONS: [&str; 8] = [
+    "PeerAbsent",
+    "NoStopProof",
+    "NotCurrent",
+    "NoExclusionProof",
+    "Diverged",
+    "FailedEverywhere",
+    "NotInitialised",
+    "TimingMismatch",
+];
+
+fn expected() -> Vec<(&'static str, String)> {
+    let mut all: Vec<(&'static str, String)> = Vec::new();
+    all.extend(PROOFS.iter().map(|n| ("proof", (*n).to_owned())));
+    all.extend(EXCLUSIONS.iter().map(|n| ("exclusion", (*n).to_owned())));
+    all.extend(QUESTIONS.iter().map(|n| ("question", (*n).to_owned())));
+    all.extend(ROLES.iter().map(|n| ("role", format!("{n:?}"))));
+    all.extend(PEERS.iter().map(|n| ("peer", format!("{n:?}"))));
+    all.extend(LINKS.iter().map(|n| ("link", format!("{n:?}"))));
+    all.extend(TimeoutEdge::ALL.iter().map(|n| ("timeout", format!("{n:?}"))));
+    all.extend(["Departed", "Reborn", "StopOverrun", "RecordNotDurable"].map(|n| ("end", n.to_owned())));
+    all.extend(["Shoot", "Full", "OpOverrun", "Late"].map(|n| ("event", n.to_owned())));
+    all
+}
+
+fn batch(next: &AtomicU64) -> (Probes, u64) {
+    let (mut probes, mut acknowledged) = (Probes::default(), 0);
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= SEEDS {
+            return (probes, acknowledged);
+        }
+        let options = Options { replay: seed.is_multiple_of(REPLAY_EVERY), ..Options::default() };
+        let report = run(seed, &options);
+        if let Some(failure) = report.failure {
+            panic!("{failure}");
+        }
+        assert!(report.faults >= FAULTS_MIN, "seed {seed} had only {} faults", report.faults);
+        probes.absorb(&report.probes);
+        acknowledged += report.acknowledged as u64;
+    }
+}
+
+#[test]
+fn a_thousand_seeds_hold_every_invariant_and_reach_every_state() {
+    assert!((0..SEEDS).all(|s| Scenario::from_seed(s).length >= Duration::from_secs(60)));
+    let next = AtomicU64::new(0);
+    let (mut probes, mut acknowledged) = (Probes::default(), 0);
+    std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(|| batch(&next)));
+        for worker in workers {
+            let (p, a) = worker.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
+            probes.absorb(&p);
+            acknowledged += a;
+        }
+    });
+    println!("{probes}{acknowledged} messages acknowledged");
+    let rare: Vec<_> =
+        expected().into_iter().filter(|(kind, name)| probes.count(kind, name) < HITS_MIN).collect();
+    assert!(rare.is_empty(), "reached fewer than {HITS_MIN} times: {rare:?}\n{probes}");
+    assert!(acknowledged > 100_000, "the clients got only {acknowledged} acknowledgements");
+}
