@@ -20,6 +20,8 @@ pub(crate) struct Standing {
     pub history: History,
     /// Its disk failed.
     pub failed: bool,
+    /// Its operator gave its own tail up, and that tail is in its tree: it needs the whole tree of the other.
+    pub wants_copy: bool,
 }
 
 /// What follows from two standings.
@@ -52,6 +54,9 @@ pub(crate) fn decide(leader: &Standing, follower: &Standing) -> Verdict {
     }
     if follower.failed {
         return Verdict::Failed;
+    }
+    if follower.wants_copy {
+        return Verdict::Copy { after: Lsn(0), cut: false };
     }
     let Some(fork) = fork(leader, follower) else { return Verdict::Diverged { fork: Lsn(0) } };
     let cut = follower.end > fork;
@@ -154,7 +159,7 @@ mod tests {
             acked: Lsn(9),
             oldest: Lsn(5),
             history: history.clone(),
-            failed: false,
+            ..Standing::default()
         };
         let blank = Standing::default();
         assert_eq!(decide(&leader, &blank), Verdict::Copy { after: Lsn(0), cut: false });

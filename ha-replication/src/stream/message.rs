@@ -2,8 +2,10 @@
 
 use super::frame::Violation;
 use crate::history::{EpochEntry, History};
+use crate::ops::RelPath;
 use crate::peering::Standing;
 use crate::record::{Chain, KeyHash, RuleSeen, rule_of, rule_parts};
+use crate::store::{CopyChunk, CopyFile};
 use bytes::{BufMut, Bytes};
 use ha_core::{Epoch, Generation, Lsn, NodeId};
 
@@ -60,17 +62,6 @@ pub(crate) struct CopyHead {
     pub aborted: Vec<(Lsn, Lsn)>,
 }
 
-/// A piece of a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct CopyPiece {
-    pub pin: bool,
-    pub path: String,
-    pub offset: u64,
-    /// With the last piece: the hash of the whole file.
-    pub last: Option<[u8; 32]>,
-    pub data: Bytes,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Message {
     Position(Position),
@@ -81,7 +72,7 @@ pub(crate) enum Message {
     Keepalive { epoch: Epoch, commit: Lsn },
     Evidence(Bytes),
     CopyBegin { more: bool, part: Bytes },
-    CopyFile(CopyPiece),
+    CopyFile(CopyChunk),
     CopyEnd { files: u64, bytes: u64, until: Lsn },
     CopyDone { durable: Lsn, chain: Chain },
     Refuse { why: Refusal, epoch: Epoch, fork: Lsn },
@@ -247,7 +238,7 @@ fn put_position(out: &mut Vec<u8>, p: &Position) {
     for n in [s.highest.0, s.end.0, s.acked.0, s.oldest.0] {
         out.put_u64_le(n);
     }
-    out.put_u8(u8::from(s.failed));
+    out.put_slice(&[u8::from(s.failed), u8::from(s.wants_copy)]);
     put_history(out, &s.history);
 }
 
@@ -266,12 +257,16 @@ fn put_rule(out: &mut Vec<u8>, rule: Option<RuleSeen>) {
     out.put_u64_le(seen.at.0);
 }
 
-fn put_piece(out: &mut Vec<u8>, piece: &CopyPiece) {
-    out.put_slice(&[u8::from(piece.pin), u8::from(piece.last.is_some())]);
-    out.put_slice(&piece.last.unwrap_or_default());
+fn put_piece(out: &mut Vec<u8>, piece: &CopyChunk) {
+    let name = match &piece.file {
+        CopyFile::Tree(path) => path.as_str().as_bytes(),
+        CopyFile::Pin(id) => &id[..],
+    };
+    out.put_slice(&[u8::from(matches!(piece.file, CopyFile::Pin(_))), u8::from(piece.hash.is_some())]);
+    out.put_slice(&piece.hash.unwrap_or_default());
     out.put_u64_le(piece.offset);
-    out.put_u16_le(u16::try_from(piece.path.len()).unwrap_or(0));
-    out.put_slice(piece.path.as_bytes());
+    out.put_u16_le(u16::try_from(name.len()).unwrap_or(0));
+    out.put_slice(name);
     out.put_u32_le(u32::try_from(piece.data.len()).unwrap_or(0));
     out.put_slice(&piece.data);
 }
@@ -318,8 +313,9 @@ impl<'a> Input<'a> {
         let lead = Some(Epoch(self.u64()?)).filter(|e| e.0 != 0);
         let highest = Epoch(self.u64()?);
         let (end, acked, oldest, failed) = (self.lsn()?, self.lsn()?, self.lsn()?, self.flag()?);
+        let wants_copy = self.flag()?;
         let history = self.history()?;
-        let standing = Standing { lead, highest, end, acked, oldest, history, failed };
+        let standing = Standing { lead, highest, end, acked, oldest, history, failed, wants_copy };
         Some(Position { serial, answers, standing })
     }
 
@@ -365,15 +361,20 @@ impl<'a> Input<'a> {
         Some(CopyHead { epoch, start, chain, history, rule, keys, aborted })
     }
 
-    fn piece(&mut self) -> Option<CopyPiece> {
+    fn piece(&mut self) -> Option<CopyChunk> {
         let (pin, last) = (self.flag()?, self.flag()?);
         let hash = self.array()?;
         let offset = self.u64()?;
-        let path_len = self.u16()?;
-        let path = std::str::from_utf8(self.take(path_len.into())?).ok()?.to_owned();
+        let name_len = self.u16()?;
+        let name = self.take(name_len.into())?;
+        let file = if pin {
+            CopyFile::Pin(name.try_into().ok()?)
+        } else {
+            CopyFile::Tree(RelPath::new(std::str::from_utf8(name).ok()?).ok()?)
+        };
         let len = self.u32()? as usize;
         let data = Bytes::copy_from_slice(self.take(len)?);
-        Some(CopyPiece { pin, path, offset, last: last.then_some(hash), data })
+        Some(CopyChunk { file, offset, data, hash: last.then_some(hash) })
     }
 
     fn copy_end(&mut self) -> Option<Message> {
