@@ -17,8 +17,6 @@ pub(crate) enum StoreError {
     Tree { lsn: Lsn, path: String, found: String, expected: String },
     #[error("asked to cut the journal after LSN {after}, below LSN {bound} that counts")]
     CutTooDeep { after: Lsn, bound: Lsn },
-    #[error("not finished")]
-    Unfinished,
 }
 
 impl StoreError {

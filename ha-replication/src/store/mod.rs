@@ -1,19 +1,39 @@
 //! The mirror on disk: journal, tree, superblock. Blocking; everything goes through
 //! [`Medium`](ha_core::store::medium::Medium).
 
+mod copy;
+mod digest;
+#[cfg(test)]
+mod durability;
 mod error;
+mod journal;
+mod keeper;
+mod layout;
+#[cfg(test)]
+mod model;
+mod pins;
+mod quarantine;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod superblock;
+mod tree;
 
+pub(crate) use copy::{CopySource, CopyTarget};
 pub(crate) use error::{CopyError, OpenStoreError, StoreError};
+pub(crate) use journal::Journal;
+pub(crate) use keeper::Keeper;
+pub(crate) use reader::Reader;
+pub(crate) use recovery::open;
+pub(crate) use tree::{Applier, Lookup};
 
 use crate::history::History;
 use crate::ops::RelPath;
 use crate::record::{Chain, KeyHash, MirrorId, Record, RuleSeen};
 use bytes::Bytes;
-use ha_core::store::medium::Medium;
 use ha_core::{Epoch, Lsn, NodeId};
-use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// The limits that the files need; the caller checked them.
 #[derive(Clone, Copy, Debug)]
@@ -133,16 +153,6 @@ pub(crate) enum Entry {
     BelowFile,
 }
 
-pub(crate) struct Journal;
-pub(crate) struct Applier;
-#[derive(Clone)]
-pub(crate) struct Lookup;
-pub(crate) struct Keeper;
-#[derive(Clone)]
-pub(crate) struct Reader;
-pub(crate) struct CopySource;
-pub(crate) struct CopyTarget;
-
 /// What a copy starts from: S0 and all that is known there.
 #[derive(Clone, Debug)]
 pub(crate) struct CopyBegin {
@@ -166,108 +176,4 @@ pub(crate) enum CopyFile {
     Tree(RelPath),
     /// The preserved state of a path (blake3-128 of it) at the start of the copy.
     Pin([u8; 16]),
-}
-
-/// Opens the mirror in `medium`, or makes an empty one; restores and redoes. Takes the lock.
-pub(crate) fn open(_medium: Arc<dyn Medium>, _config: StoreConfig) -> Result<Opened, OpenStoreError> {
-    Err(StoreError::Unfinished.into())
-}
-
-impl Journal {
-    /// Durable on return. Any error is terminal.
-    pub(crate) fn append(&mut self, _batch: &[Record]) -> Result<(Lsn, Chain), StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// Exports what comes after `after` into quarantine, then removes it. `None`: there was nothing.
-    pub(crate) fn cut(&mut self, _after: Lsn) -> Result<Option<QuarantineReport>, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-}
-
-impl Applier {
-    /// Applies in order; `aborted` transactions move only the cursor. Returns the last LSN applied.
-    pub(crate) fn apply(
-        &mut self,
-        _batch: &[Record],
-        _aborted: &dyn Fn(Lsn) -> bool,
-    ) -> Result<Lsn, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// Starts a new checkpoint between two batches; hand the result to [`Keeper::checkpoint`].
-    pub(crate) fn rotate(&mut self) -> Result<Rotation, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    pub(crate) fn lookup(&self) -> Lookup {
-        Lookup
-    }
-}
-
-impl Lookup {
-    pub(crate) fn file_len(&self, _path: &RelPath) -> io::Result<Entry> {
-        Ok(Entry::Absent)
-    }
-}
-
-impl Keeper {
-    /// Keeps the spare segments ready. `StorageFull` here is not terminal.
-    pub(crate) fn prepare_segments(&mut self) -> Result<(), StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// Makes the tree durable up to the rotation; returns its LSN. `facts` are as of the rotation or later.
-    pub(crate) fn checkpoint(&mut self, _at: Rotation, _facts: &Facts) -> Result<Lsn, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
-        Ok(0)
-    }
-    /// Scans the tree; the applier must stand still at `at`.
-    pub(crate) fn digest(&self, _at: Lsn) -> Result<StoreDigest, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// Begins to receive a whole copy beside the present one.
-    pub(crate) fn copy_target(&mut self, _begin: CopyBegin) -> Result<CopyTarget, CopyError> {
-        Err(StoreError::Unfinished.into())
-    }
-}
-
-impl Reader {
-    /// Oldest LSN that the journal holds.
-    pub(crate) fn oldest(&self) -> Lsn {
-        Lsn(0)
-    }
-    /// `None`: not retained (LSN 0 and the checkpoint's LSN are always known).
-    pub(crate) fn chain_at(&self, _lsn: Lsn) -> Result<Option<Chain>, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// Records `from..=to`, at least one, then at most `max_bytes`; empty: not retained.
-    pub(crate) fn read(&self, _from: Lsn, _to: Lsn, _max_bytes: usize) -> Result<Vec<Record>, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// Holds pins and journal from `rotation` on until dropped.
-    pub(crate) fn copy_source(&self, _rotation: Rotation) -> CopySource {
-        CopySource
-    }
-}
-
-impl CopySource {
-    /// The next piece of at most `max` bytes: tree files, then pins. `None`: all was sent; the copy is whole
-    /// together with the records up to what is applied now.
-    pub(crate) fn next(&mut self, _max: usize) -> Result<Option<CopyChunk>, StoreError> {
-        Err(StoreError::Unfinished)
-    }
-}
-
-impl CopyTarget {
-    pub(crate) fn chunk(&mut self, _chunk: CopyChunk) -> Result<(), CopyError> {
-        Err(StoreError::Unfinished.into())
-    }
-    /// Records after S0, in order.
-    pub(crate) fn append(&mut self, _batch: &[Record]) -> Result<(Lsn, Chain), StoreError> {
-        Err(StoreError::Unfinished)
-    }
-    /// When all pieces are there and the journal holds `s1`: the copy becomes the mirror. The parts opened
-    /// before must have been given up (their threads ended).
-    pub(crate) fn finish(self, _s1: Lsn) -> Result<Opened, OpenStoreError> {
-        Err(StoreError::Unfinished.into())
-    }
 }
