@@ -311,7 +311,6 @@ pub(crate) struct Incoming {
     /// The last record in the copy's journal.
     durable: (Lsn, Chain),
     until: Option<Lsn>,
-    commit_facts: Lsn,
 }
 
 /// One step of an arriving copy; gives the keeper back, after the flip the new one.
@@ -326,7 +325,7 @@ fn incoming(
             let at = (begin.at.lsn, begin.at.chain);
             *incoming = None;
             keeper.copy_target(*begin).map(|target| {
-                *incoming = Some(Incoming { target, durable: at, until: None, commit_facts: at.0 });
+                *incoming = Some(Incoming { target, durable: at, until: None });
             })
         }
         CopyStep::Chunk(chunk) => {
@@ -386,27 +385,8 @@ fn append_to_copy(
     batch: &[Record],
 ) -> Result<(), crate::store::CopyError> {
     let Some(i) = incoming.as_mut() else { return Ok(()) };
-    let (mut lsn, mut chain) = i.durable;
-    for record in batch {
-        // The epoch rises with its own record only; the copy's journal starts with whatever epoch it was.
-        if record.head.lsn.0 != lsn.0 + 1 || record.follows(lsn, record_epoch(record), chain).is_err() {
-            return Err(crate::store::CopyError::Damaged {
-                what: format!("the record after {lsn} does not continue the copy"),
-            });
-        }
-        (lsn, chain) = (record.head.lsn, record.head.chain);
-    }
     i.durable = i.target.append(batch)?;
-    i.commit_facts = i.commit_facts.max(lsn);
     Ok(())
-}
-
-/// The epoch before `record`, as far as its chain cares.
-const fn record_epoch(record: &Record) -> ha_core::Epoch {
-    match record.head.kind {
-        crate::record::RecordType::EpochStart => ha_core::Epoch(record.head.epoch.0 - 1),
-        _ => record.head.epoch,
-    }
 }
 
 /// The copy is whole: every lane gives its old parts up and takes the new ones.
@@ -427,8 +407,10 @@ fn flip(hub: &Arc<Hub>, keeper: Keeper, ready: Incoming) -> Result<Keeper, Strin
     crate::mirror::point_root(&hub.cfg.dir, &opened.recovered.generation_dir).map_err(|e| e.to_string())?;
     *hub.lookup.write().unwrap_or_else(PoisonError::into_inner) = opened.applier.lookup();
     *hub.reader.write().unwrap_or_else(PoisonError::into_inner) = opened.reader.clone();
+    let applied = opened.reader.chain_at(opened.recovered.commit).map_err(|e| e.to_string())?;
     let keeper = hub.with(|s| {
         let keeper = s.flip(opened);
+        s.applied_chain = applied.unwrap_or(s.durable_chain);
         s.follow();
         let (durable, chain) = (s.durable, s.durable_chain);
         if let Some(live) = &s.session {

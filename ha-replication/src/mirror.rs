@@ -97,7 +97,10 @@ impl Mirror {
             tracing::info!(target: "ha_replication", place, ?note, "found and mended at open");
         }
         let root = config.dir.join("root");
-        let state = State::new(Arc::new(config), &opened.recovered);
+        let applied = opened.reader.chain_at(opened.recovered.commit);
+        let applied = applied.map_err(|e| OpenError::Damaged { place: place.clone(), found: e.to_string() })?;
+        let mut state = State::new(Arc::new(config), &opened.recovered);
+        state.applied_chain = applied.unwrap_or(state.durable_chain);
         let hub = Arc::new(Hub::new(state, opened.applier.lookup(), opened.reader));
         let (journal, applier, keeper) = (opened.journal, opened.applier, opened.keeper);
         let threads = vec![

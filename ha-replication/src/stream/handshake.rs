@@ -33,7 +33,6 @@ pub(crate) struct Identity {
 /// The other side, proven.
 #[derive(Debug)]
 pub(crate) struct Authenticated {
-    pub node: NodeId,
     pub incarnation: Incarnation,
     pub outward: Seal,
     pub inward: Seal,
@@ -110,7 +109,6 @@ impl From<io::Error> for HandshakeError {
 
 struct Hello {
     bytes: Vec<u8>,
-    node: NodeId,
     incarnation: Incarnation,
 }
 
@@ -204,7 +202,7 @@ impl Identity {
             return Err(HandshakeError::SameNode { found: node, expected });
         }
         let incarnation = Incarnation(number(25));
-        Ok(Hello { bytes, node, incarnation })
+        Ok(Hello { bytes, incarnation })
     }
 
     fn keys(&self, dialer: &[u8], listener: &[u8]) -> Keys {
@@ -233,7 +231,6 @@ impl Keys {
     fn authenticated(&self, peer: &Hello, me: &str, other: &str) -> Authenticated {
         let seal = |who: &str| Seal::new(&derive(&self.0, "frames", &[who.as_bytes()]));
         Authenticated {
-            node: peer.node,
             incarnation: peer.incarnation,
             outward: seal(me),
             inward: seal(other),
@@ -322,7 +319,7 @@ mod tests {
         let [Ok(mut dialer), Ok(mut listener)] = shake(&identity(1, 7), &identity(0, 7)).await else {
             panic!("expected two sessions");
         };
-        assert_eq!((dialer.node, listener.incarnation), (NodeId(0), Incarnation(11)));
+        assert_eq!((dialer.incarnation, listener.incarnation), (Incarnation(10), Incarnation(11)));
         let mut frame = Vec::new();
         dialer.outward.push(&mut frame, 21, &[b"hello"]);
         assert!(dialer.inward.open(&frame).is_err(), "a reflected frame");
