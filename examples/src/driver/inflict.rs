@@ -54,10 +54,13 @@ pub(crate) fn inflict(cluster: &Cluster<'_>, fault: Fault, mode: FenceMode) -> R
     let shots = cluster.shots()?;
     let from_ns = boot_ns();
     let mut injury = Injury { cluster, owner, epoch: epoch_before, from_ns, shots, mode, wrong: Vec::new() };
-    let done = injury.run(fault);
-    let whole = done.and_then(|()| {
-        cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)
-    })?;
+    match injury.run(fault) {
+        Err(DriveError::Interrupted) => return Err(DriveError::Interrupted),
+        Err(error) => injury.wrong.push(error.to_string()),
+        Ok(()) => {}
+    }
+    injury.mend()?;
+    let whole = cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)?;
     // The first acknowledgement of the healed pair belongs to the fault.
     let to_ns = boot_ns();
     let owner_after = active(&whole).unwrap_or(0);
@@ -379,6 +382,20 @@ impl Injury<'_> {
         self.with_devices(self.mode)?;
         both?;
         held
+    }
+
+    /// Takes everything back that a fault may have left, so that the next one finds a whole pair.
+    fn mend(&self) -> Result<(), DriveError> {
+        self.all_cables(Action::Heal)?;
+        self.turn(&["outside"], Action::Heal)?;
+        self.with_devices(self.mode)?;
+        for node in [0, 1] {
+            self.order(node, Order::ContinueAll)?;
+            if self.order(node, Order::Status)? == "off" {
+                self.order(node, Order::On)?;
+            }
+        }
+        Ok(())
     }
 
     /// The proofs of all grants, and of all exclusions, since the fault began.
