@@ -7,10 +7,13 @@
 //! | [`chassis`] | power switch and board controller of one node |
 //! | [`node`] | one node of the pair, under its guardian |
 //! | [`smtp`] | the mail service that a node runs |
+//!
+//! [`hello`] is the example in forty lines.
 
 pub mod chassis;
 pub mod driver;
 pub mod node;
+pub mod hello;
 pub mod relay;
 pub mod smtp;
 mod start;

@@ -116,7 +116,15 @@ impl Cluster {
 
     /// The frozen one wakes: it can find out over a link that carries both ways.
     pub(super) fn wakes_after_lie(&mut self, node: usize) {
-        if std::mem::take(&mut self.nodes[node].lied_about) && !self.some_path_was_clear(1 - node) {
+        if !std::mem::take(&mut self.nodes[node].lied_about) {
+            return;
+        }
+        let links = &self.scenario.configs[node].links;
+        let carries = |i: usize| {
+            let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(self.now));
+            !links[i].evidence_only && clear(0) && clear(1)
+        };
+        if !(0..links.len()).any(carries) {
             self.tainted.fill(true);
         }
     }

@@ -7,7 +7,8 @@
 //! 2. under [`AckRule::Both`] a transaction is acknowledged when it is durable in both copies;
 //! 3. under [`AckRule::Alone`] when it is durable here, **except** that from the moment *caught up* may be
 //!    reported until *no longer caught up* was taken by the engine, both must hold it;
-//! 4. a standby refuses streams and records of an epoch below the highest it knows;
+//! 4. a standby refuses streams and records of an epoch below the highest it knows, its node's own grant
+//!    included: the grant is durable before the promotion is asked for;
 //! 5. a returning copy gives up its unacknowledged tail into quarantine; a tail that was acknowledged alone is
 //!    given up only after the node's record no longer says *alone* (an operator chose).
 

@@ -205,7 +205,7 @@ fn plan(rng: &mut Rng, scenario: &mut Scenario) {
             let second = random_fault(rng, scenario);
             scenario.faults.push((ms(at + rng.range(0, 1200)), second));
         }
-        if rng.chance(120) {
+        if rng.chance(if scenario.lying { 400 } else { 120 }) {
             for (later, fault) in super::combination::random(rng, scenario) {
                 scenario.faults.push((ms(at + later), fault));
             }

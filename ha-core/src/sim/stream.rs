@@ -168,8 +168,10 @@ impl Cluster {
         let epoch = s.epoch;
         let listens =
             self.nodes[standby].process.as_ref().is_some_and(|p| p.life == s.lives[standby] && !p.paused);
+        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let granted = self.nodes[standby].record.group(id).granted;
         let copy = &mut mirror.copies[standby];
-        if !listens || copy.log.len() < from || epoch < copy.known {
+        if !listens || copy.log.len() < from || epoch < copy.known.max(granted) {
             return;
         }
         let known = copy.log.len() - from;
@@ -325,8 +327,10 @@ impl Cluster {
         let standby = 1 - owner;
         let Some(epoch) = self.primary_epoch(owner, group) else { return };
         let lives = [0, 1].map(|n| self.life(n).unwrap_or(0));
+        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let granted = self.nodes[standby].record.group(id).granted;
         let Some(mirror) = self.mirrors[group].as_mut() else { return };
-        if mirror.copies[standby].known > epoch {
+        if mirror.copies[standby].known.max(granted) > epoch {
             self.probes.hit("mirror", "older epoch refused");
             return;
         }
