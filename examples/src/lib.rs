@@ -12,8 +12,8 @@
 
 pub mod chassis;
 pub mod driver;
-pub mod node;
 pub mod hello;
+pub mod node;
 pub mod relay;
 pub mod smtp;
 mod start;

@@ -153,7 +153,7 @@ pub(crate) fn in_words(statuses: &Statuses) -> String {
 pub(crate) fn is_whole(statuses: &Statuses) -> bool {
     let Some(owner) = active(statuses) else { return false };
     let group = |n: usize| statuses[n].as_ref().and_then(mail);
-    let protected = group(owner).is_some_and(|g| !crate::node::MIRRORED || g.protection == "full");
+    let protected = group(owner).is_some_and(|g| g.protection == "full");
     let standby = group(1 - owner).is_some_and(|g| g.role == "standby" && g.viable && g.question.is_none());
     let linked = statuses
         .iter()

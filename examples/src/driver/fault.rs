@@ -161,7 +161,7 @@ impl Fault {
 
     /// What the table demands. `other` is whether the other node owns the group now: who survives an isolation decides
     /// whose slot it was.
-    pub(crate) fn expected(self, spans: &Spans, mirrored: bool, other: bool) -> Expected {
+    pub(crate) fn expected(self, spans: &Spans, other: bool) -> Expected {
         let moved = |basis, pause| Expected {
             owner: Owner::Other,
             basis,
@@ -171,7 +171,7 @@ impl Fault {
         };
         let stayed = |basis, pause| Expected {
             owner: Owner::Same,
-            basis: if mirrored { basis } else { Basis::Nothing },
+            basis,
             epoch: Step::By(0),
             pause: Pause::AtMost(pause),
             shots: 0,
@@ -309,7 +309,7 @@ mod tests {
     }
 
     fn wrong(fault: Fault, found: &Found) -> usize {
-        fault.expected(&spans(), true, false).differences(found).len()
+        fault.expected(&spans(), false).differences(found).len()
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn limits_follow_from_the_configuration() {
-        let pause = |fault: Fault, other| fault.expected(&spans(), true, other).pause;
+        let pause = |fault: Fault, other| fault.expected(&spans(), other).pause;
         assert_eq!(pause(Fault::PowerLossActive, true), Pause::AtMost(ms(650)));
         assert_eq!(pause(Fault::FreezeLong, true), Pause::AtMost(ms(940)));
         assert_eq!(pause(Fault::Isolation, false), Pause::AtMost(ms(650)));

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, DriveError, Statuses, active, in_words, is_whole, 
 use super::fault::{Fault, Found, SHORT_FREEZE};
 use super::layout::{DATAGRAMS, NODES, SERIAL};
 use crate::chassis::{FenceMode, Order};
-use crate::node::{MIRROR_LINK, MIRRORED, Question};
+use crate::node::{MIRROR_LINK, Question};
 use crate::relay::Action;
 use crate::start::boot_ns;
 use std::time::{Duration, Instant};
@@ -60,7 +60,8 @@ pub(crate) fn inflict(cluster: &Cluster<'_>, fault: Fault, mode: FenceMode) -> R
         Ok(()) => {}
     }
     injury.mend()?;
-    let whole = cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)?;
+    let whole =
+        cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)?;
     // The first acknowledgement of the healed pair belongs to the fault.
     let to_ns = boot_ns();
     let owner_after = active(&whole).unwrap_or(0);
@@ -157,7 +158,7 @@ impl Injury<'_> {
         self.order(self.standby(), Order::Off)?;
         let owner = self.owner;
         self.cluster.wait("the owner to go on alone", EFFECT, |s| {
-            role(s, owner) == "active" && (!MIRRORED || protection(s, owner) == "standalone")
+            role(s, owner) == "active" && protection(s, owner) == "standalone"
         })?;
         self.cluster.sleep(HOLD)?;
         self.order(self.standby(), Order::On).map(drop)
@@ -209,7 +210,7 @@ impl Injury<'_> {
         self.turn(paths, Action::Cut)?;
         let owner = self.owner;
         let alone = self.cluster.wait("the owner to go on alone", EFFECT, |s| {
-            role(s, owner) == "active" && (!MIRRORED || protection(s, owner) == "standalone")
+            role(s, owner) == "active" && protection(s, owner) == "standalone"
         });
         self.cluster.sleep(ms(500))?;
         self.turn(paths, Action::Heal)?;
@@ -269,7 +270,7 @@ impl Injury<'_> {
         };
         let survivor = 1 - victim;
         self.cluster.wait("the survivor to serve alone", EFFECT, |s| {
-            role(s, survivor) == "active" && (!MIRRORED || protection(s, survivor) == "standalone")
+            role(s, survivor) == "active" && protection(s, survivor) == "standalone"
         })?;
         self.cluster.sleep(HOLD)?;
         self.power_on_again(victim)?;
@@ -329,16 +330,14 @@ impl Injury<'_> {
         self.both_off()?;
         let one = self.owner;
         self.order(one, Order::On)?;
-        if MIRRORED {
-            self.cluster.wait("the lone node to ask", EFFECT, |s| {
-                s[one].as_ref().and_then(mail).is_some_and(|g| g.question.is_some())
-            })?;
-            self.cluster.sleep(ms(500))?;
-            let statuses = self.cluster.statuses();
-            self.check(active(&statuses).is_none(), || {
-                format!("a lone node whose record proves nothing serves: {}", in_words(&statuses))
-            });
-        }
+        self.cluster.wait("the lone node to ask", EFFECT, |s| {
+            s[one].as_ref().and_then(mail).is_some_and(|g| g.question.is_some())
+        })?;
+        self.cluster.sleep(ms(500))?;
+        let statuses = self.cluster.statuses();
+        self.check(active(&statuses).is_none(), || {
+            format!("a lone node whose record proves nothing serves: {}", in_words(&statuses))
+        });
         self.order(1 - one, Order::On).map(drop)
     }
 
@@ -362,9 +361,7 @@ impl Injury<'_> {
         self.check(role(&statuses, standby) != "active", || {
             format!("{} took over without a proof: {}", NODES[standby], in_words(&statuses))
         });
-        if MIRRORED {
-            self.check(protection(&statuses, self.owner) != "standalone", || "the owner went alone".into());
-        }
+        self.check(protection(&statuses, self.owner) != "standalone", || "the owner went alone".into());
         self.all_cables(Action::Heal)?;
         self.with_devices(self.mode)?;
         held

@@ -35,6 +35,9 @@ pub(crate) const SMTP_PORT: u16 = 2525;
 /// The longest path of a unix socket that the kernel takes.
 const SOCKET_PATH_BYTES: usize = 107;
 
+/// How long the mirror's stream may be silent before the live peer is asked for its consent.
+const MIRROR_STALL: Duration = Duration::from_millis(100);
+
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -98,11 +101,7 @@ impl Layout {
 
     /// The mail that a node stores, as readers see it.
     pub(crate) fn tree(&self, node: usize) -> PathBuf {
-        if crate::node::MIRRORED {
-            self.node_dir(node).join("mirror").join("root")
-        } else {
-            self.dir.join("shared")
-        }
+        self.node_dir(node).join("mirror").join("root")
     }
 
     pub(crate) fn relay(&self) -> RelayConfig {
@@ -189,24 +188,22 @@ impl Layout {
 /// The pair's configuration, the same on both nodes.
 fn pair(sabotage: Option<Sabotage>) -> Config {
     let mail = GroupConfig::new(GROUP)
+        .mirrored()
         .then(ResourceConfig::new(ADDRESS))
         .then(ResourceConfig::new(SIDECAR))
         .then(ResourceConfig::new(MAIL));
-    let mail = if crate::node::MIRRORED { mail.mirrored() } else { mail };
     let mut config = Config::pair("mail-pair", NODES[0], NODES[1])
         .link(LinkConfig::datagram(DATAGRAMS[0], ms(20), ms(200)))
         .link(LinkConfig::datagram(DATAGRAMS[1], ms(20), ms(200)))
         .link(LinkConfig::serial(SERIAL, ms(50), ms(250), BAUD))
+        .link(LinkConfig::evidence(MIRROR_LINK, ms(20), ms(200)))
         .group(mail);
-    if crate::node::MIRRORED {
-        config = config.link(LinkConfig::evidence(MIRROR_LINK, ms(20), ms(200)));
-    }
     config = match sabotage {
         Some(Sabotage::NoFence) => config.with_unguarded(ACCEPT_SPLIT_BRAIN),
         _ => config.fence(FenceConfig::new(ms(200))),
     };
     let timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
-    config.timing(timing)
+    config.timing(timing.with_mirror_stall(MIRROR_STALL))
 }
 
 fn address(block: [u8; 2], host: u8) -> IpAddr {

@@ -26,7 +26,6 @@ mod stores;
 
 use crate::chassis::FenceMode;
 use crate::chassis::power::end_descendants;
-use crate::node::MIRRORED;
 use crate::start::{boot_ns, deadline};
 use clap::Parser;
 use client::{Clients, Seen};
@@ -354,7 +353,7 @@ impl Run<'_> {
             self.done.iter().map(|one| judged(one, &self.spans, self.proof, &seen.acknowledged, gap, stalls));
         let mut report = Report {
             verdict: "fail",
-            mode: if MIRRORED { "mirror" } else { "shared" },
+            mode: "mirror",
             acknowledged: 0,
             present: 0,
             lost: 0,

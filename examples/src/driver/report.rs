@@ -5,7 +5,6 @@ use super::inflict::Inflicted;
 use super::layout::NODES;
 use super::ledger::Balance;
 use super::{gaps, stall::Stalls};
-use crate::node::MIRRORED;
 use ha_core::timing::Proof;
 use serde::Serialize;
 use std::fmt;
@@ -76,7 +75,7 @@ pub(crate) fn judged(
     gap: u64,
     stalls: &Stalls,
 ) -> FaultReport {
-    let expected = one.fault.expected(spans, MIRRORED, one.owner_after != one.owner_before);
+    let expected = one.fault.expected(spans, one.owner_after != one.owner_before);
     let outage = gaps::longest_in(acknowledged, one.from_ns, one.to_ns);
     let stall = stalls.longest_ns(one.from_ns, one.to_ns);
     let within = judge(outage, expected.pause, gap, stall);

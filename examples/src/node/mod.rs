@@ -6,15 +6,14 @@ mod control;
 mod events;
 mod outside;
 mod run;
+mod sabotage;
 mod settings;
 mod sidecar;
 
 pub(crate) use control::{NodeStatus, Question};
 pub(crate) use events::Line as EventLine;
 pub use settings::Sabotage;
-pub(crate) use settings::{
-    ADDRESS, GROUP, MAIL, MIRROR_LINK, MIRRORED, MirrorAddresses, NodeSettings, SIDECAR,
-};
+pub(crate) use settings::{ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR};
 pub use sidecar::main as sidecar_main;
 
 use ha_core::guardian::{Entered, GuardianConfig, enter};

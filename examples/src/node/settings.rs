@@ -11,8 +11,6 @@ use std::sync::Arc;
 
 /// The group of the demonstration.
 pub(crate) const GROUP: &str = "mail";
-/// Whether each node keeps a copy of the mail; otherwise both see one disk.
-pub(crate) const MIRRORED: bool = false;
 /// Its resources, in the order of their start.
 pub(crate) const ADDRESS: &str = "address";
 pub(crate) const SIDECAR: &str = "sidecar";
