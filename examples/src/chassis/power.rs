@@ -154,3 +154,43 @@ pub(crate) fn signal_one(found: Option<&Descendant>, what: &str, number: Signal)
         Err(error) => Err(format!("the {what} process {}: {error}", found.pid)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::start::deadline;
+
+    const ALONE: &str = "MAIL_PAIR_POWER_TEST";
+
+    /// The switch ends *all* descendants of its process, so it is tested in a process of its own.
+    #[test]
+    fn nobody_escapes_the_switch() {
+        if std::env::var_os(ALONE).is_some() {
+            return in_a_process_of_its_own();
+        }
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "chassis::power::tests::nobody_escapes_the_switch"])
+            .env(ALONE, "1")
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    fn in_a_process_of_its_own() {
+        use std::io::{BufRead, BufReader};
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        // One that lost its parent and its session, one that ignores every signal it may, one that is stopped.
+        let script = "(setsid sleep 300 & echo $!) ; (trap '' TERM HUP INT; sleep 300 & echo $!; wait) & sleep 300 & kill -STOP $!; echo $!; wait";
+        let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(shell.stdout.take().unwrap()).lines().take(3);
+        let pids: Vec<i32> = lines.map(|line| line.unwrap().trim().parse().unwrap()).collect();
+        let living = |pid: &i32| descendants().unwrap().iter().any(|d| d.pid == *pid);
+        assert!(pids.iter().all(living), "{pids:?}");
+        assert!(!reaped_all().unwrap());
+        end_descendants(deadline(Duration::from_secs(20))).unwrap();
+        assert!(descendants().unwrap().is_empty());
+        assert!(reaped_all().unwrap());
+        assert!(!pids.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()));
+    }
+}

@@ -18,6 +18,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 const PROBE_INTERVAL: Duration = Duration::from_millis(5);
 /// Attempts of the probe that may wait at once.
 const PROBES_WAITING: usize = 200;
+/// Deliveries of the probe on one connection. New ones show who else would answer.
+const PROBE_DELIVERIES: u32 = 4;
 /// After which a client gives an answer up.
 const PATIENCE: Duration = Duration::from_secs(8);
 const PROBE_PATIENCE: Duration = Duration::from_millis(1500);
@@ -159,7 +161,7 @@ async fn probe(shared: Arc<Shared>) {
         waiting.spawn(async move {
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let attempt = attempt(&shared, kept, number, PROBE_PATIENCE).await;
-            if let Some(session) = attempt.session {
+            if let Some(session) = attempt.session.filter(|s| s.delivered < PROBE_DELIVERIES) {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
             }
         });
@@ -202,13 +204,14 @@ async fn attempt(shared: &Shared, session: Option<Session>, number: u64, patienc
 /// One connection, greeted.
 struct Session {
     stream: BufReader<TcpStream>,
+    delivered: u32,
 }
 
 impl Session {
     async fn open(shared: &Shared) -> io::Result<Self> {
         let stream = TcpStream::connect(shared.service).await?;
         stream.set_nodelay(true)?;
-        let mut session = Self { stream: BufReader::new(stream) };
+        let mut session = Self { stream: BufReader::new(stream), delivered: 0 };
         let greeting = session.reply().await?;
         if greeting.code != 220 {
             return Err(io::Error::other(greeting.text));
@@ -238,6 +241,7 @@ impl Session {
             return Err(io::Error::other(format!("{} {} {}", from.text, to.text, data.text)));
         }
         *dotted = true;
+        self.delivered += 1;
         self.say(&wire).await?;
         let reply = self.reply().await?;
         if let (250, Some(act)) = (reply.code, reply.act()) {

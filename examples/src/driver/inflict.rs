@@ -43,6 +43,8 @@ struct Injury<'a> {
     from_ns: u64,
     shots: [u64; 2],
     mode: FenceMode,
+    /// Until when grants and exclusions belong to the fault; those of the healing may not count.
+    until_ns: u64,
     wrong: Vec<String>,
 }
 
@@ -53,15 +55,29 @@ pub(crate) fn inflict(cluster: &Cluster<'_>, fault: Fault, mode: FenceMode) -> R
     let epoch_before = epoch_of(&before, owner);
     let shots = cluster.shots()?;
     let from_ns = boot_ns();
-    let mut injury = Injury { cluster, owner, epoch: epoch_before, from_ns, shots, mode, wrong: Vec::new() };
+    let mut injury = Injury {
+        cluster,
+        owner,
+        epoch: epoch_before,
+        from_ns,
+        shots,
+        mode,
+        until_ns: u64::MAX,
+        wrong: Vec::new(),
+    };
     match injury.run(fault) {
         Err(DriveError::Interrupted) => return Err(DriveError::Interrupted),
         Err(error) => injury.wrong.push(error.to_string()),
         Ok(()) => {}
     }
     injury.mend()?;
-    let whole =
-        cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)?;
+    let whole = if fault == Fault::IsolationLying {
+        cluster.wait("the lie to be named and one to serve", WHOLE, |s| {
+            active(s).is_some() && s.iter().flatten().any(|s| s.node.peer.fence_lied)
+        })?
+    } else {
+        cluster.wait(&format!("the pair to be whole again after {}", fault.name()), WHOLE, is_whole)?
+    };
     // The first acknowledgement of the healed pair belongs to the fault.
     let to_ns = boot_ns();
     let owner_after = active(&whole).unwrap_or(0);
@@ -362,6 +378,8 @@ impl Injury<'_> {
             format!("{} took over without a proof: {}", NODES[standby], in_words(&statuses))
         });
         self.check(protection(&statuses, self.owner) != "standalone", || "the owner went alone".into());
+        // Beats are heard again before the stream is: the owner may then go alone with consent.
+        self.until_ns = boot_ns();
         self.all_cables(Action::Heal)?;
         self.with_devices(self.mode)?;
         held
@@ -400,7 +418,7 @@ impl Injury<'_> {
         let mut events: Vec<_> = (0..2).flat_map(|n| self.cluster.events(n, self.from_ns)).collect();
         events.sort_by_key(|event| event.at_ns);
         let of = |kind: &str| {
-            let chosen = events.iter().filter(|e| e.kind == kind);
+            let chosen = events.iter().filter(|e| e.kind == kind && e.at_ns < self.until_ns);
             chosen.filter_map(|e| e.fields.get("proof").cloned()).collect()
         };
         (of("granted"), of("alone"))

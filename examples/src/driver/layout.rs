@@ -4,9 +4,7 @@ use super::options::Options;
 use crate::chassis::{ChassisConfig, FenceMode};
 use crate::node::{ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage};
 use crate::relay::{DatagramPath, OutsidePath, RelayConfig, StreamPath};
-use ha_core::config::{
-    ACCEPT_SPLIT_BRAIN, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
-};
+use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::{InitId, StoreId};
 use ha_heartbeat::LinkAddress;
@@ -60,7 +58,7 @@ impl Layout {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let (block, taken) = free_block()?;
-        let config = pair(options.sabotage);
+        let config = pair();
         Ok(Self { dir, block, config, sabotage: options.sabotage, _taken: taken })
     }
 
@@ -186,22 +184,19 @@ impl Layout {
 }
 
 /// The pair's configuration, the same on both nodes.
-fn pair(sabotage: Option<Sabotage>) -> Config {
+fn pair() -> Config {
     let mail = GroupConfig::new(GROUP)
         .mirrored()
         .then(ResourceConfig::new(ADDRESS))
         .then(ResourceConfig::new(SIDECAR))
         .then(ResourceConfig::new(MAIL));
-    let mut config = Config::pair("mail-pair", NODES[0], NODES[1])
+    let config = Config::pair("mail-pair", NODES[0], NODES[1])
         .link(LinkConfig::datagram(DATAGRAMS[0], ms(20), ms(200)))
         .link(LinkConfig::datagram(DATAGRAMS[1], ms(20), ms(200)))
         .link(LinkConfig::serial(SERIAL, ms(50), ms(250), BAUD))
         .link(LinkConfig::evidence(MIRROR_LINK, ms(20), ms(200)))
-        .group(mail);
-    config = match sabotage {
-        Some(Sabotage::NoFence) => config.with_unguarded(ACCEPT_SPLIT_BRAIN),
-        _ => config.fence(FenceConfig::new(ms(200))),
-    };
+        .group(mail)
+        .fence(FenceConfig::new(ms(200)));
     let timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
     config.timing(timing.with_mirror_stall(MIRROR_STALL))
 }
@@ -252,9 +247,8 @@ mod tests {
 
     #[test]
     fn the_configuration_is_proven_safe() {
-        let proof = ha_core::timing::prove(&pair(None)).unwrap();
+        let proof = ha_core::timing::prove(&pair()).unwrap();
         assert!(proof.outages.iter().all(|o| o.total.is_some()));
-        ha_core::timing::prove(&pair(Some(Sabotage::NoFence))).unwrap();
     }
 
     #[test]

@@ -1,10 +1,28 @@
-//! A broken promise, for the run that shows that the checks notice: acknowledging alone without an exclusion proof.
+//! Broken promises, for the runs that show that the checks notice.
 
 use async_trait::async_trait;
-use ha_core::api::{Ctx, DataReports, DataSync, ResourceError};
-use ha_core::engine::{AckRule, DataReport};
-use ha_core::{Epoch, Lsn};
+use ha_core::api::{Ctx, DataReports, DataSync, FenceDevice, ResourceError};
+use ha_core::engine::{AckRule, DataReport, FenceAnswer};
+use ha_core::{Epoch, FenceScope, Lsn};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// No fence at all: whoever is asked about is called off, and nobody is touched. So every silence is a takeover.
+pub(super) struct NoFence;
+
+#[async_trait]
+impl FenceDevice for NoFence {
+    fn name(&self) -> &str {
+        "none (sabotage)"
+    }
+
+    async fn status(&self, _: &str) -> FenceAnswer {
+        FenceAnswer::Off { scope: FenceScope::Incarnation }
+    }
+
+    async fn fence(&self, node: &str) -> FenceAnswer {
+        self.status(node).await
+    }
+}
 
 /// A mirror that goes alone by itself as soon as its stream stands still.
 pub(super) struct NoExclusion {
