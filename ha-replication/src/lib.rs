@@ -1,1 +1,6 @@
 //! A transactional mirror of a mail store on two nodes.
+
+mod history;
+mod ops;
+mod record;
+mod store;
