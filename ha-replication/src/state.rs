@@ -204,7 +204,6 @@ pub(crate) struct State {
     pub parts: Parts,
     pub reported: DataReport,
     pub effects: Effects,
-    pub slow_segments: u64,
 }
 
 /// New parts for the lanes after a flip.
@@ -275,7 +274,6 @@ impl State {
             parts: Parts::default(),
             reported: DataReport::default(),
             effects: Effects::default(),
-            slow_segments: 0,
             cfg,
         };
         state.load(recovered);

@@ -5,8 +5,8 @@ mod support;
 
 use ha_core::Epoch;
 use ha_core::engine::AckRule;
-use ha_replication::{CommitOutcome, Outcome, Protection, RejectReason, TxId, UnknownReason};
 use ha_core::{Generation, Instant, Lsn};
+use ha_replication::{CommitOutcome, Outcome, Protection, RejectReason, TxId, UnknownReason};
 use std::time::Duration;
 use support::{ALONE, BOTH, Pair, Side, limits, lsn, same_trees};
 
@@ -204,7 +204,10 @@ async fn expired_token_is_unknown() {
     assert!(matches!(refused, CommitOutcome::Rejected { why: RejectReason::Token(_) }), "{refused:?}");
     pair.relay.heal();
     let outcome = waiting.await.unwrap();
-    assert!(matches!(outcome, CommitOutcome::Unknown { why: UnknownReason::TokenExpired, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, CommitOutcome::Unknown { why: UnknownReason::TokenExpired, .. }),
+        "{outcome:?}"
+    );
     same_trees(&a, &b).await;
 }
 
@@ -280,7 +283,12 @@ async fn a_node_that_was_away_catches_up_from_the_journal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blank_node_gets_a_whole_copy_while_commits_go_on() {
-    let small = ha_replication::Limits { retain_bytes: 1, segment_bytes: 512 << 10, checkpoint_bytes: 256 << 10, ..limits() };
+    let small = ha_replication::Limits {
+        retain_bytes: 1,
+        segment_bytes: 512 << 10,
+        checkpoint_bytes: 256 << 10,
+        ..limits()
+    };
     let pair = Pair::with(small).await;
     let a = pair.open(0);
     a.promote(1, ALONE).await;
@@ -291,6 +299,7 @@ async fn blank_node_gets_a_whole_copy_while_commits_go_on() {
         n += 1;
         assert!(n < 2000, "no checkpoint: {:?}", a.mirror.status());
     }
+    a.until("trimmed", |s| s.oldest.0 > 1).await;
     let b = pair.open(1);
     let mirror = a.mirror.clone();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
