@@ -1,0 +1,127 @@
+//! One Maildir on a local disk. For pairs whose disk is shared, for tests, and to compare the mirror with.
+
+use super::permit::Permit;
+use super::reply::Identity;
+use super::store::{Delivery, Envelope, MessageStore};
+use super::trace;
+use async_trait::async_trait;
+use bytes::Bytes;
+use ha_core::Epoch;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Names that no delivery of either node ever repeats.
+#[derive(Debug)]
+pub(super) struct Names {
+    who: Identity,
+    counter: AtomicU64,
+}
+
+impl Names {
+    pub(super) const fn new(who: Identity) -> Self {
+        Self { who, counter: AtomicU64::new(0) }
+    }
+
+    pub(super) fn node(&self) -> &str {
+        &self.who.node
+    }
+
+    /// Second, grant, life and number of the message; unique even if the wall clock jumps.
+    pub(super) fn next(&self, epoch: Epoch, at: SystemTime) -> String {
+        let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        format!("{seconds}.E{epoch}I{:032x}Q{number}.{}", self.who.incarnation.0, file_name(&self.who.node))
+    }
+}
+
+/// A node's name as a part of a file name: no separators, and no ":" that begins a Maildir's flags.
+fn file_name(node: &str) -> String {
+    node.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(64).collect()
+}
+
+/// One Maildir on a local disk: written to `tmp`, synced, renamed into `new`, and the directory synced.
+#[derive(Clone, Debug)]
+pub struct LocalMaildir {
+    root: PathBuf,
+    names: Arc<Names>,
+}
+
+impl LocalMaildir {
+    /// Opens the Maildir at `root`, or makes it. Blocking.
+    ///
+    /// # Errors
+    /// What the operating system said.
+    pub fn open(root: impl Into<PathBuf>, who: Identity) -> io::Result<Self> {
+        let root = root.into();
+        for part in ["tmp", "new", "cur"] {
+            fs::create_dir_all(root.join(part))?;
+        }
+        sync_directory(&root)?;
+        Ok(Self { root, names: Arc::new(Names::new(who)) })
+    }
+
+    /// The steps of one delivery, in the order that makes each durable before the next. Blocking.
+    fn write(&self, permit: &Permit, envelope: &Envelope, message: &[u8]) -> Delivery {
+        let now = SystemTime::now();
+        let name = self.names.next(permit.epoch(), now);
+        let trace = trace::lines(envelope, self.names.node(), &name, now);
+        let (tmp, new) = (self.root.join("tmp").join(&name), self.root.join("new").join(&name));
+        if let Err(error) = write_synced(&tmp, &[trace.as_bytes(), message]) {
+            return abandoned(&tmp, Err(error));
+        }
+        if let Err(why) = permit.check() {
+            return abandoned(&tmp, Ok(why.to_string()));
+        }
+        if let Err(error) = fs::rename(&tmp, &new) {
+            return abandoned(&tmp, Err(error));
+        }
+        if let Err(error) = sync_directory(&self.root.join("new")) {
+            return Delivery::Unknown(error.to_string());
+        }
+        match permit.check() {
+            Ok(checked) => Delivery::Stored(checked),
+            Err(why) => Delivery::Unknown(why.to_string()),
+        }
+    }
+}
+
+/// The message never became visible.
+fn abandoned(tmp: &Path, why: Result<String, io::Error>) -> Delivery {
+    if let Err(error) = fs::remove_file(tmp)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %tmp.display(), %error, "an unfinished message stays in tmp");
+    }
+    match why {
+        Ok(why) => Delivery::Unavailable(why),
+        Err(e) if matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Delivery::NoSpace
+        }
+        Err(error) => Delivery::Unavailable(error.to_string()),
+    }
+}
+
+fn write_synced(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    file.sync_all()
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[async_trait]
+impl MessageStore for LocalMaildir {
+    async fn deliver(&self, permit: &Permit, envelope: &Envelope, message: Bytes) -> Delivery {
+        let (store, permit, envelope) = (self.clone(), permit.clone(), envelope.clone());
+        let written = tokio::task::spawn_blocking(move || store.write(&permit, &envelope, &message)).await;
+        written.unwrap_or_else(|e| Delivery::Unknown(e.to_string()))
+    }
+}
