@@ -419,11 +419,11 @@ impl Cluster {
 
     /// Whether something outside the rules was done to the group: a lie, an assumption, an operator's choice.
     pub(super) fn is_excused(&self, group: usize) -> bool {
-        self.tainted[group] || self.forced[group]
+        self.tainted[group] || self.forced[group] || self.now >= self.excused_from
     }
 
     pub(super) fn check_unless_tainted(&mut self, group: usize, verdict: Verdict) {
-        if !self.is_excused(group) {
+        if !self.is_excused(group) && !self.deceived {
             self.check(verdict);
         }
     }
