@@ -23,7 +23,7 @@ fn tx(node: &mut Node, work: &[Do]) -> Record {
 
 /// Changes one byte of a segment.
 fn damage(medium: &RecordingMedium, segment: u64, offset: u64) {
-    let path = super::segment::name(Path::new("gen-1/journal"), segment);
+    let path = segment::name(Path::new("gen-1/journal"), segment);
     let file = medium.open(&path, Open::Existing).unwrap();
     let mut byte = [0];
     file.read_at(&mut byte, offset).unwrap();
@@ -182,6 +182,19 @@ fn a_failed_sync_is_terminal() {
 }
 
 #[test]
+fn a_received_record_of_another_history_is_refused_and_nothing_is_written() {
+    let mut node = node();
+    let mut other = Node::new(RecordingMedium::new());
+    let start = other.start_by(1, AckRule::Alone(Generation(9)));
+    other.commit(&[start]);
+    tx(&mut other, &[Do::Put("x", 10)]);
+    let received = other.parts.reader.read(Lsn(2), Lsn(2), 1 << 20).unwrap();
+    let refused = node.parts.journal.append(&received).unwrap_err();
+    assert!(matches!(refused, StoreError::Record(crate::record::RecordError::Chain { .. })), "{refused}");
+    tx(&mut node, &[Do::Put("x", 10)]);
+}
+
+#[test]
 fn nothing_below_the_checkpoint_is_cut() {
     let mut node = node();
     tx(&mut node, &[Do::Put("x", 10)]);
@@ -218,11 +231,11 @@ fn superblock_slots_alternate_and_one_of_them_may_be_damaged() {
 fn the_directory_of_another_mirror_or_node_is_refused() {
     let medium = RecordingMedium::new();
     drop(boot(&medium).unwrap());
-    let open = |config| super::open(std::sync::Arc::new(medium.clone()), config).err().unwrap();
+    let refusal = |config| open(std::sync::Arc::new(medium.clone()), config).err().unwrap();
     let other = StoreConfig { mirror: MirrorId(1), ..config() };
-    assert!(matches!(open(other), OpenStoreError::OtherMirror { found: MIRROR, .. }));
+    assert!(matches!(refusal(other), OpenStoreError::OtherMirror { found: MIRROR, .. }));
     let other = StoreConfig { me: NodeId(1), ..config() };
-    assert!(matches!(open(other), OpenStoreError::OtherNode { found: NodeId(0), .. }));
+    assert!(matches!(refusal(other), OpenStoreError::OtherNode { found: NodeId(0), .. }));
 }
 
 #[test]
@@ -261,19 +274,19 @@ fn step(node: &mut Node, (what, from, to, len): (u8, usize, usize, usize)) {
     let (from, to) = (NAMES[from], NAMES[to]);
     let there = node.tree.contains_key(from);
     match what {
-        0 => tx(node, &[Do::Put(from, len)]),
-        1 | 2 => tx(node, &[Do::Append(from, len)]),
-        3 | 4 if there && from != to => tx(node, &[Do::Rename(from, to)]),
-        5 if there => tx(node, &[Do::Remove(from)]),
-        6 => return node.checkpoint(),
+        0 => drop(tx(node, &[Do::Put(from, len)])),
+        1 | 2 => drop(tx(node, &[Do::Append(from, len)])),
+        3 | 4 if there && from != to => drop(tx(node, &[Do::Rename(from, to)])),
+        5 if there => drop(tx(node, &[Do::Remove(from)])),
+        6 => node.checkpoint(),
         7 => {
             let without = node.tree.clone();
             let target = node.tx(&[Do::Put(from, len), Do::Put(to, len)]);
             let abort = node.abort(target.head.lsn, without);
-            return node.commit(&[target, abort]);
+            node.commit(&[target, abort]);
         }
-        _ => return,
-    };
+        _ => {}
+    }
 }
 
 proptest! {
