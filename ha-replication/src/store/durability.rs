@@ -259,7 +259,8 @@ fn fault(image: &CrashImage, promise: Option<&Promise>, states: &States) -> Opti
         Err(_) => false,
     };
     let later = found.history.newest().is_some_and(|newest| newest.epoch == Epoch(7));
-    if !holds(promise.acked) && !(later && states_of_copy(promise, &found)) {
+    let acked = holds(promise.acked) || (later && states_of_copy(promise, &found));
+    if !acked {
         return Some(format!("LSN {} was acknowledged, durable is {}", promise.acked.0, found.durable));
     }
     let (lsn, chain) = promise.tail?;
