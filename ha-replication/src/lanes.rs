@@ -282,7 +282,9 @@ fn look(hub: &Hub, keeper: &mut Keeper) -> Result<(), StoreError> {
 }
 
 fn checkpoint(hub: &Hub, keeper: &mut Keeper) -> Result<(), StoreError> {
-    let Some((at, facts)) = hub.with(|s| s.rotated.take().map(|at| (at, s.facts(at.lsn)))) else { return Ok(()) };
+    let Some((at, facts)) = hub.with(|s| s.rotated.take().map(|at| (at, s.facts(at.lsn)))) else {
+        return Ok(());
+    };
     let lsn = keeper.checkpoint(at, &facts)?;
     let oldest = hub.reader().oldest();
     hub.with(|s| {
@@ -380,10 +382,7 @@ fn incoming(
     flip(hub, keeper, ready)
 }
 
-fn append_to_copy(
-    incoming: &mut Option<Incoming>,
-    batch: &[Record],
-) -> Result<(), crate::store::CopyError> {
+fn append_to_copy(incoming: &mut Option<Incoming>, batch: &[Record]) -> Result<(), crate::store::CopyError> {
     let Some(i) = incoming.as_mut() else { return Ok(()) };
     i.durable = i.target.append(batch)?;
     Ok(())
