@@ -261,6 +261,13 @@ async fn two_lone_histories_are_a_divergence() {
     assert!(a.mirror.status().report.diverged && b.mirror.status().report.diverged);
     assert_eq!(a.read("mine").as_deref(), Some("a"), "nothing moves");
     assert!(a.mirror.status().last_quarantine.is_none());
+    // An operator gives one tail up: that node takes the other's copy, and its own is kept.
+    a.data.surrender();
+    b.caught_up().await;
+    same_trees(&b, &a).await;
+    assert_eq!(a.read("mine").as_deref(), Some("b"));
+    let kept = pair.dirs[0].path().join("quarantine/gen-1/tree/mine");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "a");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

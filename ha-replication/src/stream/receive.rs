@@ -283,9 +283,7 @@ impl State {
             return;
         }
         let agreed = match decide(&heard.standing, said) {
-            Verdict::Stream { after, cut } => {
-                (plan.copy || after == plan.after) && (plan.copy || cut == plan.cut)
-            }
+            Verdict::Stream { after, cut } => plan.copy || (after == plan.after && cut == plan.cut),
             Verdict::Copy { .. } => plan.copy,
             _ => false,
         };

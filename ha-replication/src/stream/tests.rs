@@ -1,5 +1,7 @@
 //! A peer that has the key and breaks the rules, against a real mirror.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed set-up fails the test")]
+
 use super::frame::{HEAD, MAX_BODY, Seal};
 use super::handshake::Identity;
 use super::message::{Ack, Message, Plan, Position, RECORDS};

@@ -1,5 +1,6 @@
 //! Two mirrors in one process, on loopback, with a relay between them that can be cut.
 #![allow(dead_code, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed set-up fails the test")]
 
 use futures::future::BoxFuture;
 use ha_core::api::{Clock, Ctx, DataSync, Environment, UndoError};
