@@ -1,3 +1,4 @@
 //! Shared parts of the runnable examples.
 
+pub mod hello;
 pub mod smtp;

@@ -139,6 +139,17 @@ pub trait Medium: Send + Sync {
     /// # Errors
     /// What the disk said, naming the path; see rule 4.
     fn sync_dir(&self, dir: &Path, label: &'static str) -> io::Result<()>;
+    /// Makes every content and every name below the root durable: one bulk write-back instead of a sync of
+    /// each file. It may write back more than that (the whole file system).
+    ///
+    /// # Errors
+    /// What the disk said; see rule 4.
+    fn sync_everything(&self, label: &'static str) -> io::Result<()>;
+    /// The space that files may still take, in bytes.
+    ///
+    /// # Errors
+    /// What the disk said.
+    fn free_bytes(&self) -> io::Result<u64>;
     /// Takes the lock file at `path` (made if it is missing) until the guard is dropped or the process ends.
     ///
     /// # Errors

@@ -206,6 +206,15 @@ impl Medium for RealMedium {
         sync().map_err(|e| named(e, "cannot sync the directory", dir))
     }
 
+    fn sync_everything(&self, _label: &'static str) -> io::Result<()> {
+        fs::syncfs(&self.root).map_err(|e| named(e, "cannot sync the file system of", &self.place))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = fs::fstatvfs(&self.root).map_err(|e| named(e, "cannot look at", &self.place))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     fn lock(&self, path: &Path) -> Result<Box<dyn MediumLock>, LockError> {
         let file = match self.open_file(path, Open::Existing) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.open_file(path, Open::Create)?,

@@ -163,6 +163,21 @@ impl Disk {
         promoted.iter().rev().for_each(|change| change.apply(&mut self.dirs));
     }
 
+    pub(super) fn sync_everything(&mut self) {
+        for ino in self.files.keys().copied().collect::<Vec<_>>() {
+            self.sync_file(ino);
+        }
+        let (kept, promoted): (Vec<_>, Vec<_>) = self.names.drain(..).partition(|change| change.dropped);
+        self.names = kept;
+        promoted.iter().for_each(|change| change.apply(&mut self.dirs));
+    }
+
+    pub(super) fn drop_everything(&mut self) {
+        let all = self.files.values_mut().flat_map(|file| &mut file.pending);
+        all.for_each(|unit| unit.dropped = true);
+        self.names.iter_mut().for_each(|change| change.dropped = true);
+    }
+
     pub(super) fn drop_file(&mut self, ino: Ino) {
         if let Some(file) = self.files.get_mut(&ino) {
             file.pending.iter_mut().for_each(|unit| unit.dropped = true);

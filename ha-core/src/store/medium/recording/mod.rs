@@ -440,6 +440,28 @@ impl Medium for RecordingMedium {
         self.sync(dir, label, |state| state.live.directory(dir))
     }
 
+    fn sync_everything(&self, label: &'static str) -> io::Result<()> {
+        self.announce("sync", Path::new(""), Some(label));
+        let mut state = self.state();
+        let result = match state.faults.sync(label) {
+            SyncFate::Skipped => Ok(()),
+            SyncFate::Happens => {
+                state.disk.sync_everything();
+                Ok(())
+            }
+            SyncFate::Fails => {
+                state.disk.drop_everything();
+                Err(named(io::Error::other("input/output error"), "sync", Path::new("")))
+            }
+        };
+        state.point(&format!("sync {label} of everything"));
+        result
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(self.state().faults.space_left.unwrap_or(u64::MAX))
+    }
+
     fn lock(&self, path: &Path) -> Result<Box<dyn MediumLock>, LockError> {
         if !self.state().locks.insert(path.into()) {
             return Err(LockError::Held { pid: Some(std::process::id()) });
