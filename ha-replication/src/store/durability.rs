@@ -259,8 +259,8 @@ fn fault(image: &CrashImage, promise: Option<&Promise>, states: &States) -> Opti
         Err(_) => false,
     };
     let later = found.history.newest().is_some_and(|newest| newest.epoch == Epoch(7));
-    if !holds(promise.acked) && !(later && promise.acked.1 != found.chain && states_of_copy(promise, &found))
-    {
+    let acked = holds(promise.acked) || (later && states_of_copy(promise, &found));
+    if !acked {
         return Some(format!("LSN {} was acknowledged, durable is {}", promise.acked.0, found.durable));
     }
     let (lsn, chain) = promise.tail?;
@@ -269,7 +269,7 @@ fn fault(image: &CrashImage, promise: Option<&Promise>, states: &States) -> Opti
         let file = entries.iter().find(|entry| entry.name.to_str().is_some_and(|n| n.ends_with(".jnl")))?;
         let kept = medium.read(&Path::new("quarantine").join(&file.name)).ok()?;
         let head = crate::record::Head::parse(&kept, model::MIRROR, 1 << 20).ok()??;
-        let body = bytes::Bytes::copy_from_slice(kept.get(..head.record_bytes())?);
+        let body = Bytes::copy_from_slice(kept.get(..head.record_bytes())?);
         Some(head.lsn == lsn && head.chain == chain && Record::from_parts(head, body).is_ok())
     };
     (!later && !holds((lsn, chain)) && quarantined() != Some(true))
