@@ -17,7 +17,6 @@ impl Cluster {
             running.there = false;
             running.serves = false;
         }
-        self.agents.cleared(node);
     }
 
     /// The process is gone: services end with it, an address stays until it is undone or lapses.

@@ -509,6 +509,12 @@ impl Cluster {
             return;
         };
         running.cancelled = true;
+        if let OpTarget::Resource(place) = running.target
+            && self.agents.owns(usize::from(running.group.0), place)
+        {
+            self.cancel_agent(node, op);
+            return;
+        }
         let is_stop =
             matches!((running.kind, running.target), (OpKind::Stop, _) | (OpKind::Demote, OpTarget::Data));
         // A well-behaved operation ends soon after its cancellation; one that hangs does not.
