@@ -12,9 +12,8 @@ fn number<T: FromStr>(name: &str) -> Option<T> {
 
 fn options() -> Options {
     let wanted = std::env::var("HA_SIM_SABOTAGE").ok();
-    let sabotage = wanted.map(|w| {
-        *Sabotage::ALL.iter().find(|s| format!("{s:?}") == w).unwrap_or_else(|| panic!("no switch named {w}"))
-    });
+    let sabotage = Sabotage::ALL.into_iter().find(|s| wanted == Some(format!("{s:?}")));
+    assert_eq!(wanted, sabotage.map(|s| format!("{s:?}")), "HA_SIM_SABOTAGE must name a switch");
     Options { replay: true, sabotage }
 }
 

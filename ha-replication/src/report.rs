@@ -71,6 +71,8 @@ pub struct MirrorStatus {
     pub acked: Lsn,
     /// The tree is durable up to here.
     pub checkpoint: Lsn,
+    /// The oldest transaction that the journal still holds.
+    pub oldest: Lsn,
     /// Whether an authenticated session lives.
     pub session: bool,
     /// Sessions since the start.
@@ -185,6 +187,7 @@ impl State {
             applied: self.applied,
             acked: self.acked,
             checkpoint: self.checkpoint,
+            oldest: self.oldest,
             session: self.session.is_some(),
             sessions: self.sessions,
             last_refusal: self.refusal.clone(),

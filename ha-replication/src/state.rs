@@ -6,7 +6,9 @@ use crate::history::History;
 use crate::ops::RelPath;
 use crate::peering::Standing;
 use crate::record::{Body, Chain, Draft, EpochStart, KeyHash, Record, RuleSeen};
-use crate::store::{CopyBegin, CopyChunk, CopySource, Facts, Opened, QuarantineReport, Recovered, Rotation, StoreDigest};
+use crate::store::{
+    CopyBegin, CopyChunk, CopySource, Facts, Opened, QuarantineReport, Recovered, Rotation, StoreDigest,
+};
 use crate::stream::message::{Ack, Message, Plan, Position};
 use crate::stream::outbox::Outbox;
 use crate::transaction::UnknownReason;
@@ -204,7 +206,6 @@ pub(crate) struct State {
     pub parts: Parts,
     pub reported: DataReport,
     pub effects: Effects,
-    pub slow_segments: u64,
 }
 
 /// New parts for the lanes after a flip.
@@ -275,7 +276,6 @@ impl State {
             parts: Parts::default(),
             reported: DataReport::default(),
             effects: Effects::default(),
-            slow_segments: 0,
             cfg,
         };
         state.load(recovered);
@@ -383,7 +383,9 @@ impl State {
         {
             self.keys.remove(&key);
         }
-        while self.aborted.len() > ABORTED_KEPT && self.aborted.first_key_value().is_some_and(|(t, _)| *t <= self.applied) {
+        while self.aborted.len() > ABORTED_KEPT
+            && self.aborted.first_key_value().is_some_and(|(t, _)| *t <= self.applied)
+        {
             self.aborted.pop_first();
         }
     }
@@ -654,7 +656,11 @@ impl State {
 
     /// Answers the leader's position, once everything that it sent before is on the disk.
     pub(crate) fn reply_position(&mut self) {
-        if self.sequenced != self.durable || self.cutting || self.copying || matches!(self.role, Role::Promoting) {
+        if self.sequenced != self.durable
+            || self.cutting
+            || self.copying
+            || matches!(self.role, Role::Promoting)
+        {
             return;
         }
         let Some(session) = self.session.as_mut().filter(|s| s.reply_due) else { return };

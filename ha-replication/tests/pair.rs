@@ -5,8 +5,8 @@ mod support;
 
 use ha_core::Epoch;
 use ha_core::engine::AckRule;
-use ha_replication::{CommitOutcome, Outcome, Protection, RejectReason, TxId, UnknownReason};
 use ha_core::{Generation, Instant, Lsn};
+use ha_replication::{CommitOutcome, Outcome, Protection, RejectReason, TxId, UnknownReason};
 use std::time::Duration;
 use support::{ALONE, BOTH, Pair, Side, limits, lsn, same_trees};
 
@@ -204,7 +204,10 @@ async fn expired_token_is_unknown() {
     assert!(matches!(refused, CommitOutcome::Rejected { why: RejectReason::Token(_) }), "{refused:?}");
     pair.relay.heal();
     let outcome = waiting.await.unwrap();
-    assert!(matches!(outcome, CommitOutcome::Unknown { why: UnknownReason::TokenExpired, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, CommitOutcome::Unknown { why: UnknownReason::TokenExpired, .. }),
+        "{outcome:?}"
+    );
     same_trees(&a, &b).await;
 }
 
@@ -258,6 +261,13 @@ async fn two_lone_histories_are_a_divergence() {
     assert!(a.mirror.status().report.diverged && b.mirror.status().report.diverged);
     assert_eq!(a.read("mine").as_deref(), Some("a"), "nothing moves");
     assert!(a.mirror.status().last_quarantine.is_none());
+    // An operator gives one tail up: that node takes the other's copy, and its own is kept.
+    a.data.surrender();
+    b.caught_up().await;
+    same_trees(&b, &a).await;
+    assert_eq!(a.read("mine").as_deref(), Some("b"));
+    let kept = pair.dirs[0].path().join("quarantine/gen-1/tree/mine");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "a");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,7 +290,12 @@ async fn a_node_that_was_away_catches_up_from_the_journal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn blank_node_gets_a_whole_copy_while_commits_go_on() {
-    let small = ha_replication::Limits { retain_bytes: 1, segment_bytes: 512 << 10, checkpoint_bytes: 256 << 10, ..limits() };
+    let small = ha_replication::Limits {
+        retain_bytes: 1,
+        segment_bytes: 512 << 10,
+        checkpoint_bytes: 256 << 10,
+        ..limits()
+    };
     let pair = Pair::with(small).await;
     let a = pair.open(0);
     a.promote(1, ALONE).await;
@@ -291,6 +306,7 @@ async fn blank_node_gets_a_whole_copy_while_commits_go_on() {
         n += 1;
         assert!(n < 2000, "no checkpoint: {:?}", a.mirror.status());
     }
+    a.until("trimmed", |s| s.oldest.0 > 1).await;
     let b = pair.open(1);
     let mirror = a.mirror.clone();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -316,4 +332,93 @@ async fn blank_node_gets_a_whole_copy_while_commits_go_on() {
     let b = Side::open(pair.config(1, 9));
     a.caught_up().await;
     same_trees(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_key_is_named_on_both_sides() {
+    let pair = Pair::new().await;
+    let a = pair.open(0);
+    let other = ha_core::wire::PairKey::from_bytes(&[6; 32]).unwrap();
+    let b = Side::open(pair.config(1, 2).with_key(other));
+    let named =
+        |s: &ha_replication::MirrorStatus| s.last_refusal.as_ref().is_some_and(|r| r.contains("another key"));
+    a.until("the key named", named).await;
+    b.until("the key named", named).await;
+    assert!(!a.mirror.status().session && !b.mirror.status().session);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_mirror_and_the_same_node_are_named_on_both_sides() {
+    let pair = Pair::new().await;
+    let a = pair.open(0);
+    let mut config = pair.config(1, 2);
+    config.mirror = ha_replication::MirrorId::from_name("lists");
+    let b = Side::open(config);
+    let named = |s: &ha_replication::MirrorStatus| {
+        s.last_refusal.as_ref().is_some_and(|r| r.contains("another mirror"))
+    };
+    a.until("the mirror named", named).await;
+    b.until("the mirror named", named).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_opened_says_why() {
+    use ha_replication::{Limits, Mirror, OpenError};
+    let pair = Pair::new().await;
+    let a = pair.open(0);
+    let busy = Mirror::open(pair.config_in(pair.dirs[1].path(), 0, 3)).unwrap_err();
+    assert!(matches!(busy, OpenError::Listen { addr, .. } if addr == pair.addr), "{busy}");
+    let mut open = pair.config(1, 3);
+    open.key = None;
+    open.peer = "192.0.2.1:9".parse().unwrap();
+    assert!(matches!(Mirror::open(open).unwrap_err(), OpenError::KeyNeeded { .. }));
+    let bad = Limits { spare_segments: 0, ..limits() };
+    let bad = Mirror::open(pair.config(1, 3).with_limits(bad)).unwrap_err();
+    assert!(matches!(bad, OpenError::Limit { field: "spare_segments", .. }), "{bad}");
+    let third = Mirror::open(pair.config_in(pair.dirs[0].path(), 1, 3)).unwrap_err();
+    assert!(matches!(third, OpenError::Locked { .. } | OpenError::OtherNode { .. }), "{third}");
+    drop(a);
+    let other = Mirror::open(pair.config_in(pair.dirs[0].path(), 1, 3)).unwrap_err();
+    assert!(matches!(other, OpenError::OtherNode { .. }), "{other}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lower_epoch_is_refused() {
+    let pair = Pair::new().await;
+    let (a, b) = (pair.open(0), pair.open(1));
+    a.promote(5, BOTH).await;
+    a.promote(5, BOTH).await;
+    lsn(a.put("1", "one").await);
+    let refused = b.data.promote(&b.ctx(5), BOTH).await.unwrap_err();
+    assert!(refused.reason.contains("not above 5"), "{refused}");
+    // A newer leader takes the place of one that does not know yet.
+    b.promote(6, BOTH).await;
+    a.until("stepped down", |s| s.role != "leader").await;
+    lsn(b.put("2", "two").await);
+    same_trees(&b, &a).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_frames_pass() {
+    let pair = Pair::new().await;
+    let (a, b) = (pair.open(0), pair.open(1));
+    a.until("a session", |s| s.session).await;
+    b.until("a session", |s| s.session).await;
+    let (x, y) = (
+        a.mirror.evidence_link("e").open().await.unwrap(),
+        b.mirror.evidence_link("e").open().await.unwrap(),
+    );
+    assert_eq!(x.describe().kind, "evidence");
+    let mut buf = [0; 1400];
+    for i in 0..20_u8 {
+        x.send(&[i; 900]).await.unwrap();
+        let n = tokio::time::timeout(Duration::from_secs(10), y.recv(&mut buf)).await.unwrap().unwrap();
+        assert_eq!((n, buf[0]), (900, i));
+    }
+    assert!(x.send(&[0; 1401]).await.is_err());
+    let newer = b.mirror.evidence_link("e").open().await.unwrap();
+    y.recv(&mut buf).await.unwrap_err();
+    x.send(b"beat").await.unwrap();
+    assert_eq!(newer.recv(&mut buf).await.unwrap(), 4);
+    assert!(a.mirror.evidence_link("e").open_sender().is_err());
 }

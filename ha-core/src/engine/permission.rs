@@ -2,7 +2,7 @@
 
 use super::machine::Engine;
 use super::state::{Role, Suspended, Why};
-use super::{Action, ClaimState, PeerState, Permission, Question, TimeoutEdge};
+use super::{Action, ClaimState, Permission, Question, TimeoutEdge};
 use crate::{Epoch, FenceScope, GroupId, Instant, Nonce};
 
 impl Engine {
@@ -77,10 +77,7 @@ impl Engine {
         {
             return;
         }
-        if self.st.peer.state == PeerState::Gone {
-            self.resume(g);
-            return;
-        }
+        // A peer that is gone may be back as a new life by now: it has the same time to speak up.
         if self.st.now.since(s.since) < self.cfg.timing.confirm_deadline {
             return;
         }

@@ -84,6 +84,10 @@ pub struct Cluster {
     pub(super) shots: Shots,
     /// Groups started on a lie or an assumption: I1, I2, I3 and I8 are not asserted any more.
     pub(super) tainted: Vec<bool>,
+    /// A device lied about a frozen process: copies may miss what was acknowledged on that lie.
+    pub(super) deceived: bool,
+    /// From then on (true time) nothing that rests on a lie is asserted.
+    pub(super) excused_from: u64,
     /// Groups whose copy an operator chose against an *alone* record, until both are members again.
     pub(super) forced: Vec<bool>,
     pub(super) probes: Probes,
@@ -143,6 +147,8 @@ impl Cluster {
             epochs: groups.iter().map(|_| Epochs::default()).collect(),
             shots: Shots::default(),
             tainted: vec![false; groups.len()],
+            deceived: false,
+            excused_from: u64::MAX,
             forced: vec![false; groups.len()],
             probes: Probes::default(),
             timeline: Timeline::default(),

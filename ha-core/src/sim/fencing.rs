@@ -6,6 +6,9 @@ use super::invariant::{not_heard, not_reachable, shooting_disabled};
 use crate::engine::{FenceAnswer, Input};
 use crate::{FenceScope, OpId};
 
+/// Within this time a process that woke after a lie about it has found out.
+const FIND_OUT: u64 = 1500 * MS;
+
 impl Cluster {
     pub(super) fn fence_order(&mut self, by: usize, life: u32, op: OpId, shoot: bool) {
         let ordered = self.now;
@@ -109,6 +112,7 @@ impl Cluster {
     fn lie_about(&mut self, target: usize) {
         if self.nodes[target].process.as_ref().is_some_and(|p| p.paused) {
             self.nodes[target].lied_about = true;
+            self.deceived = true;
         } else {
             self.tainted.fill(true);
         }
@@ -124,7 +128,10 @@ impl Cluster {
             let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(self.now));
             !links[i].evidence_only && clear(0) && clear(1)
         };
-        if !(0..links.len()).any(carries) {
+        if (0..links.len()).any(carries) {
+            // Once it has found out, the two histories are a matter of data, and of the operator.
+            self.excused_from = self.excused_from.min(self.now + FIND_OUT);
+        } else {
             self.tainted.fill(true);
         }
     }

@@ -17,13 +17,13 @@ impl Cluster {
             running.there = false;
             running.serves = false;
         }
-        self.agents.cleared(node);
     }
 
     /// The process is gone: services end with it, an address stays until it is undone or lapses.
     pub(super) fn process_ends(&mut self, node: usize) -> Option<Mourning> {
         let lucky = self.rng.chance(500);
         let now = self.now;
+        self.lapse_suspended(node);
         let n = &mut self.nodes[node];
         let process = n.process.take()?;
         n.disturbed = now;
@@ -58,6 +58,18 @@ impl Cluster {
             (0u8..).zip(&process.owned).filter_map(|(g, epoch)| epoch.map(|e| (GroupId(g), e))).collect();
         self.lapse_later(node, process.life);
         Some(Mourning { incarnation: process.incarnation, owned })
+    }
+
+    /// A running process takes its address back when its permission ends; a stopped one cannot.
+    fn lapse_suspended(&mut self, node: usize) {
+        if self.nodes[node].process.as_ref().is_none_or(|p| p.paused) {
+            return;
+        }
+        for group in 0..self.tainted.len() {
+            if self.acting(node, group).is_none() {
+                self.nodes[node].running[group].iter_mut().for_each(|r| r.serves = false);
+            }
+        }
     }
 
     /// Where a device ends processes only, addresses lapse by themselves within their lifetime.

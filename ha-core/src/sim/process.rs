@@ -419,11 +419,11 @@ impl Cluster {
 
     /// Whether something outside the rules was done to the group: a lie, an assumption, an operator's choice.
     pub(super) fn is_excused(&self, group: usize) -> bool {
-        self.tainted[group] || self.forced[group]
+        self.tainted[group] || self.forced[group] || self.now >= self.excused_from
     }
 
     pub(super) fn check_unless_tainted(&mut self, group: usize, verdict: Verdict) {
-        if !self.is_excused(group) {
+        if !self.is_excused(group) && !self.deceived {
             self.check(verdict);
         }
     }
@@ -509,6 +509,12 @@ impl Cluster {
             return;
         };
         running.cancelled = true;
+        if let OpTarget::Resource(place) = running.target
+            && self.agents.owns(usize::from(running.group.0), place)
+        {
+            self.cancel_agent(node, op);
+            return;
+        }
         let is_stop =
             matches!((running.kind, running.target), (OpKind::Stop, _) | (OpKind::Demote, OpTarget::Data));
         // A well-behaved operation ends soon after its cancellation; one that hangs does not.

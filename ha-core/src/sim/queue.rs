@@ -42,18 +42,6 @@ impl<E> Queue<E> {
         self.free.push(slot);
         self.slots[slot as usize].take().map(|event| (at, event))
     }
-
-    /// How many events wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.heap.len()
-    }
-
-    /// Whether none waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -73,6 +61,6 @@ mod tests {
         assert_eq!(seen, "abcd");
         q.push(9, 'z');
         assert_eq!(q.pop_until(8), None);
-        assert_eq!(q.len(), 1);
+        assert_eq!(q.pop_until(9), Some((9, 'z')));
     }
 }

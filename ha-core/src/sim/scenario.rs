@@ -176,6 +176,8 @@ fn random_timing(rng: &mut Rng, config: &Config, dead: Duration) -> TimingConfig
         token_validity: dead * 2 / 5,
         feed_limit: latest + ms(rng.range(50, 200)),
         boot_wait: latest * 2 + ms(rng.range(0, 600)),
+        // A new life of the peer is heard both ways after two of its beats and one of ours.
+        confirm_deadline: config.links.iter().map(|l| l.interval).max().unwrap_or_default() * 4,
         ask_deadline: ms(rng.range(300, 500)),
         query_interval: ms(rng.range(50, 150)),
         persist_deadline: ms(rng.range(800, 1500)),

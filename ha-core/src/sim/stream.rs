@@ -379,7 +379,7 @@ impl Cluster {
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
     fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
-        if tail.is_empty() || self.is_excused(group) {
+        if tail.is_empty() || self.is_excused(group) || self.deceived {
             return;
         }
         let Some(mirror) = self.mirrors[group].as_ref() else { return };

@@ -4,7 +4,7 @@ use super::layout::{Shared, locked};
 use super::scan;
 use super::segment::{self, BLOCK_BYTES, Segment};
 use super::{QuarantineReport, StoreError, quarantine};
-use crate::record::{Chain, Record, RecordError, RecordType};
+use crate::record::{Chain, Record, RecordError};
 use ha_core::{Epoch, Lsn};
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Durable on return. Order, epoch and size are checked here; that the chain follows is for the caller,
-    /// who made the records or received them ([`Record::follows`]).
+    /// Durable on return. A record that does not follow, or whose operations are none, is refused before
+    /// anything of its batch is written ([`StoreError::Record`]: the peer's fault, not terminal here).
     ///
     /// A full disk (see [`StoreError::is_full`]) loses nothing: what fitted is in the journal, and the call
     /// may be repeated with the rest. Any other error is terminal.
@@ -74,14 +74,8 @@ impl Journal {
         let (mut lsn, mut epoch, mut chain) = (self.lsn, self.epoch, self.chain);
         self.buffer.clear();
         for record in records {
+            record.is_next(lsn, epoch, chain)?;
             let head = &record.head;
-            let expected = Lsn(lsn.0 + 1);
-            if head.lsn != expected {
-                return Err(RecordError::Gap { found: head.lsn, expected }.into());
-            }
-            if head.epoch < epoch || (head.epoch > epoch) != (head.kind == RecordType::EpochStart) {
-                return Err(RecordError::Epoch { lsn, found: head.epoch, previous: epoch }.into());
-            }
             (lsn, epoch, chain) = (head.lsn, head.epoch, head.chain);
             self.buffer.extend_from_slice(&record.bytes);
         }

@@ -18,6 +18,8 @@ mod recovery;
 mod scan;
 mod segment;
 mod superblock;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(crate) use copy::{CopySource, CopyTarget};

@@ -97,7 +97,7 @@ impl Facts {
     }
 
     /// Without what came after `lsn`.
-    fn as_of(mut self, lsn: Lsn) -> Self {
+    fn up_to(mut self, lsn: Lsn) -> Self {
         self.history.cut(lsn);
         self.rule = self.rule.filter(|rule| rule.at <= lsn);
         self.aborted.retain(|(_, by)| *by <= lsn);
@@ -140,7 +140,7 @@ pub(super) fn open_generation(
         failed: AtomicBool::new(false),
         lock,
     });
-    let facts = now.facts.as_of(now.checkpoint.lsn);
+    let facts = now.facts.up_to(now.checkpoint.lsn);
     let epoch = facts.history.newest().map_or(Epoch(0), |entry| entry.epoch);
     let from = From { lsn: now.checkpoint.lsn, epoch, chain: now.checkpoint.chain };
     let found = scan::scan(&shared, from, segments(&shared)?)?;

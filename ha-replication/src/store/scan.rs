@@ -63,7 +63,7 @@ impl Cursor {
         loop {
             let bytes = self.here(HEADER_BYTES)?;
             if bytes.get(..4).is_none_or(|magic| magic == [0; 4]) {
-                if self.offset % BLOCK_BYTES == 0 || self.offset >= self.limit {
+                if self.offset.is_multiple_of(BLOCK_BYTES) || self.offset >= self.limit {
                     return Ok(Next::End);
                 }
                 self.offset = self.offset.next_multiple_of(BLOCK_BYTES);

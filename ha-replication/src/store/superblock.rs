@@ -225,18 +225,20 @@ impl SuperFile {
 
     /// Replaces the older slot; durable on return.
     pub(super) fn write(&mut self, next: Superblock, label: &'static str) -> Result<(), StoreError> {
-        self.put(self.seq + 1, &next, label)?;
+        self.put(self.seq + 1, &next)?;
+        self.file.sync_data(label).map_err(StoreError::io("cannot write the superblock"))?;
         self.seq += 1;
         self.now = next;
         Ok(())
     }
 
-    /// Writes the newest slot again in its place: a process that died may have left it only in memory.
+    /// Writes the newest slot again in its place: a process that died may have left it only in memory. The
+    /// caller syncs.
     pub(super) fn write_again(&self) -> Result<(), StoreError> {
-        self.put(self.seq, &self.now, "open.super")
+        self.put(self.seq, &self.now)
     }
 
-    fn put(&self, seq: u64, what: &Superblock, label: &'static str) -> Result<(), StoreError> {
+    fn put(&self, seq: u64, what: &Superblock) -> Result<(), StoreError> {
         let body = what.encode(&self.config);
         let mut bytes = Vec::with_capacity(HEAD_BYTES + body.len());
         bytes.put_slice(&MAGIC);
@@ -248,7 +250,6 @@ impl SuperFile {
         bytes.put_u32_le(crc32c::crc32c(&bytes));
         bytes.put_slice(&body);
         let done = self.file.write_at(&bytes, seq % 2 * SLOT_BYTES as u64);
-        let done = done.and_then(|()| self.file.sync_data(label));
         done.map_err(StoreError::io("cannot write the superblock"))
     }
 }

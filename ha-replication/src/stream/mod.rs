@@ -11,3 +11,6 @@ pub(crate) mod receive;
 
 /// The longest evidence frame.
 pub(crate) const EVIDENCE_BYTES: usize = 1400;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What the simulator once showed, as directed scenarios named after it.
+
+use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
+use ha_core::engine::{Protection, RoleName};
+use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Options, Scenario};
+use ha_core::{GroupId, NodeId};
+use std::time::Duration;
+
+const GROUP: GroupId = GroupId(0);
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn config(mirrored: bool) -> Config {
+    let group = GroupConfig::new("mail")
+        .preferring(NodeId(0))
+        .then(ResourceConfig::new("address"))
+        .then(ResourceConfig::new("service"));
+    let mut timing = TimingConfig::default();
+    timing.token_validity = ms(120);
+    timing.feed_limit = ms(700);
+    timing.ask_deadline = ms(400);
+    timing.persist_deadline = ms(1500);
+    timing.confirm_deadline = ms(400);
+    Config::pair("named", "a", "b")
+        .link(LinkConfig::datagram("net0", ms(50), ms(300)))
+        .link(LinkConfig::serial("tty", ms(100), ms(500), 115_200))
+        .fence(FenceConfig::new(ms(200)))
+        .group(if mirrored { group.mirrored() } else { group })
+        .timing(timing)
+}
+
+fn served(mirrored: bool) -> Cluster {
+    let mut cluster = Cluster::new(Scenario::quiet(1, config(mirrored)), Options::default());
+    cluster.run_for(seconds(4));
+    assert_eq!(role(&cluster, 0), Some(RoleName::Active), "{}", cluster.timeline());
+    cluster
+}
+
+fn role(cluster: &Cluster, node: usize) -> Option<RoleName> {
+    cluster.status(node).map(|s| s.groups[0].role)
+}
+
+fn sound(cluster: &Cluster) {
+    assert!(cluster.broken().is_none(), "{:?}\n{}", cluster.broken(), cluster.timeline());
+}
+
+fn protection(cluster: &Cluster, node: usize) -> Option<Protection> {
+    cluster.status(node).map(|s| s.groups[0].protection)
+}
+
+#[test]
+fn a_standby_that_was_frozen_for_long_does_not_fence_the_owner_when_it_wakes() {
+    for mirrored in [true, false] {
+        let mut cluster = served(mirrored);
+        cluster.inject(Fault::PauseTree(1, seconds(3)));
+        // The owner may fence a frozen standby to go alone; here its device is out of order.
+        cluster.inject(Fault::Device(1, DeviceFault::Fails, seconds(4)));
+        cluster.run_for(seconds(8));
+        sound(&cluster);
+        assert_eq!(role(&cluster, 0), Some(RoleName::Active), "{}", cluster.timeline());
+    }
+}
+
+#[test]
+fn two_nodes_that_wait_for_a_group_do_not_fence_each_other() {
+    let mut cluster = served(false);
+    cluster.inject(Fault::TotalPowerLoss(seconds(1), seconds(1)));
+    cluster.run_for(ms(2200));
+    cluster.inject(Fault::Isolate(seconds(6)));
+    cluster.run_for(seconds(20));
+    sound(&cluster);
+    assert!(cluster.actor(GROUP).is_some(), "{}", cluster.timeline());
+}
+
+#[test]
+fn a_mirror_cut_for_a_moment_ends_in_full_protection_again() {
+    for cut in [150, 200, 250, 300, 400, 600] {
+        let mut cluster = served(true);
+        cluster.inject(Fault::SlowDisk(1, ms(500), seconds(3)));
+        cluster.inject(Fault::CutMirror(Cut::Both, ms(cut)));
+        cluster.run_for(seconds(12));
+        sound(&cluster);
+        assert_eq!(protection(&cluster, 0), Some(Protection::Full), "{cut} ms\n{}", cluster.timeline());
+    }
+}
+
+#[test]
+fn a_standby_that_reboots_is_no_member_by_an_old_admission() {
+    for delay in [100, 150, 200, 300] {
+        let mut cluster = served(true);
+        cluster.inject(Fault::Device(1, DeviceFault::Fails, seconds(6)));
+        cluster.inject(Fault::PowerLoss(1, ms(400)));
+        cluster.inject(Fault::CutNetwork(seconds(5)));
+        cluster.run_for(ms(1100 + delay));
+        cluster.inject(Fault::PowerLoss(0, seconds(3)));
+        cluster.run_for(seconds(15));
+        sound(&cluster);
+    }
+}
+
+#[test]
+fn the_first_minute_without_a_mirror_still_asks_a_copy_that_was_never_admitted() {
+    let mut cluster = Cluster::new(Scenario::quiet(3, config(true)), Options::default());
+    cluster.inject(Fault::CutMirror(Cut::Both, seconds(10)));
+    cluster.run_for(seconds(8));
+    sound(&cluster);
+    assert_eq!(protection(&cluster, 0), Some(Protection::Standalone), "{}", cluster.timeline());
+    assert!(cluster.acknowledged(GROUP) > 10);
+}
+
+#[test]
+fn a_frozen_owner_that_a_device_lied_about_suspends_when_it_wakes() {
+    for span in [1500, 2500, 3500] {
+        let mut scenario = Scenario::quiet(5, config(true));
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::Device(0, DeviceFault::Lies, ms(span + 100)));
+        cluster.inject(Fault::PauseTree(0, ms(span)));
+        cluster.run_for(seconds(6));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+    }
+}
+
+#[test]
+fn an_operators_copy_begins_above_every_epoch_of_the_absent_one() {
+    let mut scenario = Scenario::quiet(2, config(true));
+    scenario.operator = true;
+    let mut cluster = Cluster::new(scenario, Options::default());
+    cluster.run_for(seconds(4));
+    // Node 1 is left behind, then the only current copy is lost with its disk.
+    cluster.inject(Fault::CutMirror(Cut::Both, seconds(2)));
+    cluster.run_for(seconds(2));
+    cluster.inject(Fault::ReplaceDisk(0, seconds(3)));
+    cluster.run_for(seconds(50));
+    sound(&cluster);
+    assert!(cluster.actor(GROUP).is_some(), "{}", cluster.timeline());
+}
