@@ -70,6 +70,7 @@ impl Drop for Owner {
             // A lane that panicked has nothing left to stop.
             let _ = thread.join();
         }
+        self.hub.close_files();
     }
 }
 
