@@ -1,4 +1,19 @@
-//! Shared parts of the runnable examples.
+//! What the example programs are made of. `mail-pair` is the main one: a pair of mail servers that fails over.
+//!
+//! | module | process of `mail-pair` |
+//! |---|---|
+//! | [`driver`] | starts everything else, delivers mail, injures the pair, checks |
+//! | [`relay`] | carries all traffic between the nodes, and drops, delays or cuts it |
+//! | [`chassis`] | power switch and board controller of one node |
+//! | [`node`] | one node of the pair, under its guardian |
+//! | [`smtp`] | the mail service that a node runs |
+//!
+//! [`hello`] is the example in forty lines.
 
+pub mod chassis;
+pub mod driver;
 pub mod hello;
+pub mod node;
+pub mod relay;
 pub mod smtp;
+mod start;

@@ -207,7 +207,11 @@ impl Limits {
             );
         }
         if self.stall < self.silence {
-            return bad("stall", format!("{:?}", self.stall), format!("at least silence, {:?}", self.silence));
+            return bad(
+                "stall",
+                format!("{:?}", self.stall),
+                format!("at least silence, {:?}", self.silence),
+            );
         }
         if self.commit_timeout.is_zero() {
             return bad("commit_timeout", "0".into(), "above zero".into());

@@ -46,7 +46,8 @@ impl DataSync for MirrorData {
             Role::Failed(why) => Some(Err(error(why))),
             Role::Leader(l) if l.epoch != epoch => Some(Err(error("another epoch began meanwhile"))),
             Role::Leader(_) => {
-                let visible = matches!(rule, AckRule::Both(_)) || (s.commit >= started && s.applied >= started);
+                let visible =
+                    matches!(rule, AckRule::Both(_)) || (s.commit >= started && s.applied >= started);
                 (s.durable >= started && visible).then_some(Ok(()))
             }
             _ => Some(Err(error("the role was lost meanwhile"))),
@@ -75,7 +76,9 @@ impl DataSync for MirrorData {
             Role::Failed(_) => Some(()),
             _ => (s.applied >= last).then_some(()),
         });
-        applied.await.ok_or_else(|| error("the tree did not take the last transactions before the deadline"))?;
+        applied
+            .await
+            .ok_or_else(|| error("the tree did not take the last transactions before the deadline"))?;
         Ok(Some(last).filter(|_| matches!(rule, AckRule::Both(_))))
     }
 

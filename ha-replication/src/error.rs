@@ -25,7 +25,9 @@ pub enum OpenError {
         pid: Option<u32>,
     },
     /// The directory belongs to another mirror.
-    #[error("the directory {place} holds mirror {found:032x}, expected {expected:032x}; use another directory, or the mirror's name as it was")]
+    #[error(
+        "the directory {place} holds mirror {found:032x}, expected {expected:032x}; use another directory, or the mirror's name as it was"
+    )]
     OtherMirror {
         /// Where.
         place: String,
@@ -35,7 +37,9 @@ pub enum OpenError {
         expected: u128,
     },
     /// The directory belongs to the other node.
-    #[error("the directory {place} belongs to node {found}, expected node {expected}; each node needs its own directory")]
+    #[error(
+        "the directory {place} belongs to node {found}, expected node {expected}; each node needs its own directory"
+    )]
     OtherNode {
         /// Where.
         place: String,
@@ -55,7 +59,9 @@ pub enum OpenError {
         expected: u16,
     },
     /// No slot of the superblock is whole.
-    #[error("the superblock at {place} is damaged: {found}; move the directory away and let the peer copy its mirror")]
+    #[error(
+        "the superblock at {place} is damaged: {found}; move the directory away and let the peer copy its mirror"
+    )]
     Superblock {
         /// Where.
         place: String,
@@ -87,7 +93,9 @@ pub enum OpenError {
         found: NodeId,
     },
     /// An address others can reach, without a key.
-    #[error("address {addr} is not a loopback address; without a key only loopback is allowed: give the pair's key")]
+    #[error(
+        "address {addr} is not a loopback address; without a key only loopback is allowed: give the pair's key"
+    )]
     KeyNeeded {
         /// Which.
         addr: SocketAddr,

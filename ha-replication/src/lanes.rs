@@ -7,6 +7,9 @@ use crate::store::{Applier, CopyTarget, Journal, Keeper, QuarantineReport, Store
 use crate::stream::message::Message;
 use ha_core::{Instant, Lsn};
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -282,7 +285,9 @@ fn look(hub: &Hub, keeper: &mut Keeper) -> Result<(), StoreError> {
 }
 
 fn checkpoint(hub: &Hub, keeper: &mut Keeper) -> Result<(), StoreError> {
-    let Some((at, facts)) = hub.with(|s| s.rotated.take().map(|at| (at, s.facts(at.lsn)))) else { return Ok(()) };
+    let Some((at, facts)) = hub.with(|s| s.rotated.take().map(|at| (at, s.facts(at.lsn)))) else {
+        return Ok(());
+    };
     let lsn = keeper.checkpoint(at, &facts)?;
     let oldest = hub.reader().oldest();
     hub.with(|s| {
@@ -380,10 +385,7 @@ fn incoming(
     flip(hub, keeper, ready)
 }
 
-fn append_to_copy(
-    incoming: &mut Option<Incoming>,
-    batch: &[Record],
-) -> Result<(), crate::store::CopyError> {
+fn append_to_copy(incoming: &mut Option<Incoming>, batch: &[Record]) -> Result<(), crate::store::CopyError> {
     let Some(i) = incoming.as_mut() else { return Ok(()) };
     i.durable = i.target.append(batch)?;
     Ok(())
@@ -402,6 +404,10 @@ fn flip(hub: &Arc<Hub>, keeper: Keeper, ready: Incoming) -> Result<Keeper, Strin
         }
     }
     drop(keeper);
+    if hub.lock().surrendered {
+        keep_old_generation(&hub.cfg.dir)
+            .map_err(|e| format!("cannot keep the tail that was given up: {e}"))?;
+    }
     let until = ready.until.unwrap_or(ready.durable.0);
     let opened = ready.target.finish(until).map_err(|e| e.to_string())?;
     crate::mirror::point_root(&hub.cfg.dir, &opened.recovered.generation_dir).map_err(|e| e.to_string())?;
@@ -421,6 +427,33 @@ fn flip(hub: &Arc<Hub>, keeper: Keeper, ready: Incoming) -> Result<Keeper, Strin
     // Records that came while the parts changed belong to the new journal.
     hub.with(State::take_late_records);
     Ok(keeper)
+}
+
+/// What an operator gave up is kept whole, tree and journal: nothing writes to it any more, so links do.
+fn keep_old_generation(dir: &Path) -> io::Result<()> {
+    let tree = std::fs::read_link(dir.join("root"))?;
+    let Some(generation) = tree.parent() else { return Ok(()) };
+    let kept = dir.join("quarantine").join(generation);
+    std::fs::create_dir_all(&kept)?;
+    link_all(&dir.join(generation), &kept)?;
+    File::open(dir.join("quarantine"))?.sync_all()
+}
+
+fn link_all(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let there = to.join(entry.file_name());
+        let made = if entry.file_type()?.is_dir() {
+            std::fs::create_dir_all(&there).and_then(|()| link_all(&entry.path(), &there))
+        } else {
+            std::fs::hard_link(entry.path(), &there)
+        };
+        match made {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+    }
+    File::open(to)?.sync_all()
 }
 
 impl State {

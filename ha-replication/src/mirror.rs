@@ -91,14 +91,16 @@ impl Mirror {
         let failed = |source| OpenError::Io { place: place.clone(), source };
         let medium = RealMedium::create(&config.dir).map_err(failed)?;
         let listener = if config.me.0 == 0 { Some(bind(&config)?) } else { None };
-        let opened = store::open(Arc::new(medium), store_config(&config)).map_err(|e| open_error(&place, e))?;
+        let opened =
+            store::open(Arc::new(medium), store_config(&config)).map_err(|e| open_error(&place, e))?;
         point_root(&config.dir, &opened.recovered.generation_dir).map_err(failed)?;
         for note in &opened.recovered.notes {
             tracing::info!(target: "ha_replication", place, ?note, "found and mended at open");
         }
         let root = config.dir.join("root");
         let applied = opened.reader.chain_at(opened.recovered.commit);
-        let applied = applied.map_err(|e| OpenError::Damaged { place: place.clone(), found: e.to_string() })?;
+        let applied =
+            applied.map_err(|e| OpenError::Damaged { place: place.clone(), found: e.to_string() })?;
         let mut state = State::new(Arc::new(config), &opened.recovered);
         state.applied_chain = applied.unwrap_or(state.durable_chain);
         let hub = Arc::new(Hub::new(state, opened.applier.lookup(), opened.reader));

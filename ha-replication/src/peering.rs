@@ -111,6 +111,12 @@ mod tests {
         (1..=s.end.0).map(|l| s.history.epoch_at(Lsn(l)).map_or(0, |e| e.0)).collect()
     }
 
+    /// An epoch has one writer: the same entry in both means that all before it is the same.
+    fn possible(a: &Standing, b: &Standing) -> bool {
+        let (a, b) = (a.history.entries(), b.history.entries());
+        a.iter().enumerate().all(|(i, e)| !b.contains(e) || b.get(..=i) == a.get(..=i))
+    }
+
     fn common(a: &Standing, b: &Standing) -> u64 {
         let (a, b) = (writers(a), writers(b));
         // Equal writers of a whole prefix: the histories are one as long as each epoch began alike.
@@ -122,7 +128,7 @@ mod tests {
         let all = copies();
         let mut seen = [0_u32; 3];
         for l in &all {
-            for f in &all {
+            for f in all.iter().filter(|f| possible(l, f)) {
                 for acked in 0..=f.end.0 {
                     let leader = Standing { lead: Some(Epoch(4)), ..l.clone() };
                     let follower = Standing { acked: Lsn(acked), ..f.clone() };

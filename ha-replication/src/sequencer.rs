@@ -109,7 +109,9 @@ impl View<'_> {
             Ok(Entry::Absent) => Ok(None),
             Ok(Entry::File(length)) => Ok(Some(length)),
             // The file on the way may be gone by then.
-            Ok(Entry::BelowFile) if self.ancestors(path).any(|a| self.pending_str(a) == Some(None)) => Ok(None),
+            Ok(Entry::BelowFile) if self.ancestors(path).any(|a| self.pending_str(a) == Some(None)) => {
+                Ok(None)
+            }
             Ok(Entry::Dir | Entry::BelowFile) => Err(not_a_file()),
             Err(e) => Err(RejectReason::Failed { why: e.to_string() }),
         }

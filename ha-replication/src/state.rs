@@ -6,7 +6,9 @@ use crate::history::History;
 use crate::ops::RelPath;
 use crate::peering::Standing;
 use crate::record::{Body, Chain, Draft, EpochStart, KeyHash, Record, RuleSeen};
-use crate::store::{CopyBegin, CopyChunk, CopySource, Facts, Opened, QuarantineReport, Recovered, Rotation, StoreDigest};
+use crate::store::{
+    CopyBegin, CopyChunk, CopySource, Facts, Opened, QuarantineReport, Recovered, Rotation, StoreDigest,
+};
 use crate::stream::message::{Ack, Message, Plan, Position};
 use crate::stream::outbox::Outbox;
 use crate::transaction::UnknownReason;
@@ -381,7 +383,9 @@ impl State {
         {
             self.keys.remove(&key);
         }
-        while self.aborted.len() > ABORTED_KEPT && self.aborted.first_key_value().is_some_and(|(t, _)| *t <= self.applied) {
+        while self.aborted.len() > ABORTED_KEPT
+            && self.aborted.first_key_value().is_some_and(|(t, _)| *t <= self.applied)
+        {
             self.aborted.pop_first();
         }
     }
@@ -652,7 +656,11 @@ impl State {
 
     /// Answers the leader's position, once everything that it sent before is on the disk.
     pub(crate) fn reply_position(&mut self) {
-        if self.sequenced != self.durable || self.cutting || self.copying || matches!(self.role, Role::Promoting) {
+        if self.sequenced != self.durable
+            || self.cutting
+            || self.copying
+            || matches!(self.role, Role::Promoting)
+        {
             return;
         }
         let Some(session) = self.session.as_mut().filter(|s| s.reply_due) else { return };

@@ -177,8 +177,14 @@ pub struct Transaction {
 }
 
 enum Sequenced {
-    Wait { lsn: Lsn, repeated: bool, waiter: oneshot::Receiver<Resolution> },
-    Done { lsn: Lsn },
+    Wait {
+        lsn: Lsn,
+        repeated: bool,
+        waiter: oneshot::Receiver<Resolution>,
+    },
+    Done {
+        lsn: Lsn,
+    },
     /// What exists changed since the transaction was encoded.
     Stale,
 }
@@ -294,7 +300,8 @@ impl Transaction {
             // A first look without the lock warms the names; under it the look is repeated.
             let absent = known.take().unwrap_or_else(|| self.look(&lookup));
             self.mark(&absent);
-            let draft = Draft::tx(&self.ops, self.key, hub.cfg.limits.max_transaction_bytes).map_err(reject)?;
+            let draft =
+                Draft::tx(&self.ops, self.key, hub.cfg.limits.max_transaction_bytes).map_err(reject)?;
             let token = hub.cfg.token.check(hub.now()).map_err(RejectReason::Token)?;
             let placed = hub.with(|s| {
                 let epoch = ready(s)?;

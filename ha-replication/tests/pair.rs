@@ -261,6 +261,13 @@ async fn two_lone_histories_are_a_divergence() {
     assert!(a.mirror.status().report.diverged && b.mirror.status().report.diverged);
     assert_eq!(a.read("mine").as_deref(), Some("a"), "nothing moves");
     assert!(a.mirror.status().last_quarantine.is_none());
+    // An operator gives one tail up: that node takes the other's copy, and its own is kept.
+    a.data.surrender();
+    b.caught_up().await;
+    same_trees(&b, &a).await;
+    assert_eq!(a.read("mine").as_deref(), Some("b"));
+    let kept = pair.dirs[0].path().join("quarantine/gen-1/tree/mine");
+    assert_eq!(std::fs::read_to_string(kept).unwrap(), "a");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -333,7 +340,8 @@ async fn a_wrong_key_is_named_on_both_sides() {
     let a = pair.open(0);
     let other = ha_core::wire::PairKey::from_bytes(&[6; 32]).unwrap();
     let b = Side::open(pair.config(1, 2).with_key(other));
-    let named = |s: &ha_replication::MirrorStatus| s.last_refusal.as_ref().is_some_and(|r| r.contains("another key"));
+    let named =
+        |s: &ha_replication::MirrorStatus| s.last_refusal.as_ref().is_some_and(|r| r.contains("another key"));
     a.until("the key named", named).await;
     b.until("the key named", named).await;
     assert!(!a.mirror.status().session && !b.mirror.status().session);
@@ -346,7 +354,9 @@ async fn a_wrong_mirror_and_the_same_node_are_named_on_both_sides() {
     let mut config = pair.config(1, 2);
     config.mirror = ha_replication::MirrorId::from_name("lists");
     let b = Side::open(config);
-    let named = |s: &ha_replication::MirrorStatus| s.last_refusal.as_ref().is_some_and(|r| r.contains("another mirror"));
+    let named = |s: &ha_replication::MirrorStatus| {
+        s.last_refusal.as_ref().is_some_and(|r| r.contains("another mirror"))
+    };
     a.until("the mirror named", named).await;
     b.until("the mirror named", named).await;
 }
@@ -394,7 +404,10 @@ async fn evidence_frames_pass() {
     let (a, b) = (pair.open(0), pair.open(1));
     a.until("a session", |s| s.session).await;
     b.until("a session", |s| s.session).await;
-    let (x, y) = (a.mirror.evidence_link("e").open().await.unwrap(), b.mirror.evidence_link("e").open().await.unwrap());
+    let (x, y) = (
+        a.mirror.evidence_link("e").open().await.unwrap(),
+        b.mirror.evidence_link("e").open().await.unwrap(),
+    );
     assert_eq!(x.describe().kind, "evidence");
     let mut buf = [0; 1400];
     for i in 0..20_u8 {

@@ -10,6 +10,7 @@
 //! | `permit` | the permission to be active, as this server checks it |
 //! | `store` | the seam to whatever keeps the messages |
 //! | `maildir` | one Maildir on a local disk |
+//! | `mirror_store` | a Maildir in the mirror, on both nodes |
 //! | `trace` | the header lines that final delivery adds |
 //! | `connection`, `server` | the tokio side: one client; all clients, and their drain |
 //! | `service` | the server as a resource of a group |
@@ -24,6 +25,7 @@ mod data;
 mod framing;
 mod limits;
 mod maildir;
+mod mirror_store;
 mod permit;
 mod reply;
 mod server;
@@ -34,6 +36,7 @@ mod trace;
 
 pub use limits::Limits;
 pub use maildir::LocalMaildir;
+pub use mirror_store::MirrorStore;
 pub use permit::{Checked, Permit};
 pub use reply::{Identity, Reply};
 pub use server::{Drained, Server};

@@ -63,6 +63,7 @@ impl Agents {
 /// What a program handed over, by the name of its group.
 #[derive(Default)]
 pub(super) struct Offered {
+    pub(super) tokens: Vec<(String, TokenCell)>,
     pub(super) data: Vec<(String, Arc<dyn DataSync>)>,
     pub(super) resources: Vec<(String, Arc<dyn Resource>)>,
 }
@@ -77,7 +78,7 @@ pub(super) fn match_agents(config: &Config, offered: Offered, problems: &mut Vec
             format!("one of: {expected}"),
         ));
     }
-    let Offered { mut data, mut resources } = offered;
+    let Offered { tokens, mut data, mut resources } = offered;
     let groups = config.groups().map(|(id, group)| {
         let (of_group, others) = std::mem::take(&mut data).into_iter().partition(|(g, _)| *g == group.name);
         data = others;
@@ -86,7 +87,7 @@ pub(super) fn match_agents(config: &Config, offered: Offered, problems: &mut Vec
             std::mem::take(&mut resources).into_iter().partition(|(g, _)| *g == group.name);
         resources = others;
         GroupAgents {
-            token: TokenCell::new(id),
+            token: token_of(id, group, &tokens, problems),
             data,
             resources: match_resources(id, group, of_group, problems),
             stop_timeouts: group.resources.iter().map(|r| r.stop_timeout).collect(),
@@ -100,7 +101,37 @@ fn stray(config: &Config, offered: &Offered) -> Vec<(String, String)> {
     let unknown = |name: &str| config.groups.iter().all(|g| g.name != name);
     let data = offered.data.iter().filter(|(g, _)| unknown(g)).map(|(g, _)| (g.clone(), "data".into()));
     let resources = offered.resources.iter().filter(|(g, _)| unknown(g));
-    data.chain(resources.map(|(g, r)| (g.clone(), format!("resource \"{}\"", r.name())))).collect()
+    let tokens =
+        offered.tokens.iter().filter(|(g, _)| unknown(g)).map(|(g, _)| (g.clone(), "a token".into()));
+    data.chain(tokens)
+        .chain(resources.map(|(g, r)| (g.clone(), format!("resource \"{}\"", r.name()))))
+        .collect()
+}
+
+/// The cell that the program brought for the group, or a new one.
+fn token_of(
+    id: GroupId,
+    group: &GroupConfig,
+    offered: &[(String, TokenCell)],
+    problems: &mut Vec<Problem>,
+) -> TokenCell {
+    let mut of_group = offered.iter().filter(|(name, _)| *name == group.name);
+    let (first, more) = (of_group.next(), of_group.count());
+    if more > 0 {
+        let field = format!("groups[{id}] \"{}\".token", group.name);
+        problems.push(Problem::new(field, format!("{} cells", more + 1), "at most 1"));
+    }
+    if let Some((_, cell)) = first
+        && cell.group() != id
+    {
+        let field = format!("groups[{id}] \"{}\".token", group.name);
+        problems.push(Problem::new(
+            field,
+            format!("a cell of group {}", cell.group()),
+            format!("one of group {id}"),
+        ));
+    }
+    first.map_or_else(|| TokenCell::new(id), |(_, cell)| cell.clone())
 }
 
 fn match_data(

@@ -45,7 +45,7 @@ fn config() -> Config {
 fn offer(resources: &[(&str, &'static str)]) -> (Agents, Vec<String>) {
     let resources = resources.iter().map(|(g, n)| ((*g).into(), Arc::new(Named(n)) as Arc<dyn Resource>));
     let mut problems = Vec::new();
-    let offered = Offered { data: Vec::new(), resources: resources.collect() };
+    let offered = Offered { resources: resources.collect(), ..Offered::default() };
     let agents = match_agents(&config(), offered, &mut problems);
     (agents, problems.iter().map(ToString::to_string).collect())
 }

@@ -25,7 +25,7 @@ use crate::engine::{Boot, Engine, Predecessor};
 use crate::guardian::GuardianClient;
 use crate::timing;
 use crate::wire::{LinkSession, PairKey};
-use crate::{GroupId, LinkId, NodeId};
+use crate::{GroupId, LinkId, NodeId, TokenCell};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -100,6 +100,13 @@ impl NodeBuilder {
     /// A resource of a group. Its order comes from the configuration, where it is found by its name.
     pub fn resource(mut self, group: &str, resource: Arc<dyn Resource>) -> Self {
         self.offered.resources.push((group.into(), resource));
+        self
+    }
+
+    /// The cell in which the node keeps the group's permission, for parts that need it before the node runs, such
+    /// as a mirror. Made with the group's number in the configuration; without this call the node makes one.
+    pub fn token(mut self, group: &str, cell: TokenCell) -> Self {
+        self.offered.tokens.push((group.into(), cell));
         self
     }
 

@@ -93,6 +93,7 @@ fn bench_on(handle: Handle) -> Bench {
     let config = Config::pair("post", "left", "right").group(group);
     let service = Arc::new(Service::default());
     let offered = Offered {
+        tokens: Vec::new(),
         data: vec![("mail".into(), Arc::new(Store))],
         resources: vec![("mail".into(), service.clone())],
     };

@@ -68,6 +68,12 @@ impl TokenCell {
         Self { group, shared: Arc::default() }
     }
 
+    /// The group whose permission it holds.
+    #[must_use]
+    pub const fn group(&self) -> GroupId {
+        self.group
+    }
+
     /// Permits `epoch` until `valid_until`. An instant in the past suspends; only one thread may write.
     pub fn set(&self, epoch: Epoch, valid_until: Instant) {
         let s = &self.shared;

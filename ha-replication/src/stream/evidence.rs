@@ -48,7 +48,10 @@ impl EvidenceBox {
     fn take(&self, receiver: u64) -> io::Result<Option<Vec<u8>>> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.receiver != receiver {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "another receiver took the evidence link over"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "another receiver took the evidence link over",
+            ));
         }
         Ok(queue.frames.pop_front())
     }

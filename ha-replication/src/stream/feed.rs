@@ -26,7 +26,8 @@ enum Next {
 
 /// Feeds the other copy as long as the session lives.
 pub(crate) async fn run(hub: Arc<Hub>, session: u64) {
-    let Some(wake) = hub.lock().session.as_ref().filter(|s| s.id == session).map(|s| s.feed_wake.clone()) else {
+    let Some(wake) = hub.lock().session.as_ref().filter(|s| s.id == session).map(|s| s.feed_wake.clone())
+    else {
         return;
     };
     loop {
@@ -143,7 +144,9 @@ async fn copy(hub: &Arc<Hub>, session: u64, serial: u32) -> Result<(), StoreErro
         keys: facts.keys,
         aborted: facts.aborted,
     };
-    let Some(outbox) = hub.with(|s| s.stream_of(session, serial).map(|(outbox, _)| outbox)) else { return Ok(()) };
+    let Some(outbox) = hub.with(|s| s.stream_of(session, serial).map(|(outbox, _)| outbox)) else {
+        return Ok(());
+    };
     let bytes = head.encode();
     let parts: Vec<&[u8]> = bytes.chunks(COPY_PIECE).collect();
     for (i, part) in parts.iter().enumerate() {
@@ -232,11 +235,7 @@ impl State {
         }
     }
 
-    fn stream_of(
-        &mut self,
-        id: u64,
-        serial: u32,
-    ) -> Option<(Arc<super::outbox::Outbox>, &mut Stream)> {
+    fn stream_of(&mut self, id: u64, serial: u32) -> Option<(Arc<super::outbox::Outbox>, &mut Stream)> {
         let session = self.session.as_mut().filter(|s| s.id == id && s.serial == serial)?;
         let outbox = session.outbox.clone();
         session.stream.as_mut().map(|stream| (outbox, stream))
@@ -246,7 +245,9 @@ impl State {
         if self.leader().map(|l| l.epoch) != Some(plan.epoch) {
             return;
         }
-        let Some(session) = self.session.as_mut().filter(|s| s.id == id && s.serial == serial) else { return };
+        let Some(session) = self.session.as_mut().filter(|s| s.id == id && s.serial == serial) else {
+            return;
+        };
         let feed = if plan.copy { Feed::Copy } else { Feed::CatchUp { next: Lsn(plan.after.0 + 1) } };
         session.stream = Some(Stream {
             epoch: plan.epoch,

@@ -49,7 +49,9 @@ pub enum HandshakeError {
         found: String,
     },
     /// Another mirror.
-    #[error("the peer serves another mirror: found {found:?}, expected {expected:?}; give both nodes the same name")]
+    #[error(
+        "the peer serves another mirror: found {found:?}, expected {expected:?}; give both nodes the same name"
+    )]
     Mirror {
         /// The peer's.
         found: MirrorId,
@@ -163,10 +165,7 @@ impl Identity {
     }
 
     /// Reads and checks the other side's hello; tells it if it does not fit.
-    async fn hear<S: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        stream: &mut S,
-    ) -> Result<Hello, HandshakeError> {
+    async fn hear<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> Result<Hello, HandshakeError> {
         let bytes = read(stream, HELLO, "a hello").await?;
         let checked = self.check(bytes);
         if let Err(e) = &checked {
@@ -182,9 +181,8 @@ impl Identity {
 
     fn check(&self, bytes: Vec<u8>) -> Result<Hello, HandshakeError> {
         let word = |at: usize| bytes.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
-        let number = |at: usize| {
-            bytes.get(at..at + 16).and_then(|b| b.try_into().ok()).map_or(0, u128::from_le_bytes)
-        };
+        let number =
+            |at: usize| bytes.get(at..at + 16).and_then(|b| b.try_into().ok()).map_or(0, u128::from_le_bytes);
         if bytes.get(..4) != Some(&MAGIC[..]) {
             return Err(HandshakeError::Version { found: "something else".into() });
         }
@@ -230,11 +228,7 @@ impl Keys {
 
     fn authenticated(&self, peer: &Hello, me: &str, other: &str) -> Authenticated {
         let seal = |who: &str| Seal::new(&derive(&self.0, "frames", &[who.as_bytes()]));
-        Authenticated {
-            incarnation: peer.incarnation,
-            outward: seal(me),
-            inward: seal(other),
-        }
+        Authenticated { incarnation: peer.incarnation, outward: seal(me), inward: seal(other) }
     }
 }
 
@@ -305,10 +299,7 @@ mod tests {
         }
     }
 
-    async fn shake(
-        dialer: &Identity,
-        listener: &Identity,
-    ) -> [Result<Authenticated, HandshakeError>; 2] {
+    async fn shake(dialer: &Identity, listener: &Identity) -> [Result<Authenticated, HandshakeError>; 2] {
         let (mut a, mut b) = tokio::io::duplex(4096);
         let (a, b) = tokio::join!(dialer.dial(&mut a), listener.accept(&mut b));
         [a, b]

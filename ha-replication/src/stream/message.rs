@@ -218,10 +218,7 @@ impl CopyHead {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Violation> {
         let mut input = Input(bytes);
-        input
-            .copy_head()
-            .filter(|_| input.0.is_empty())
-            .ok_or(Violation::Content { what: "copy-begin" })
+        input.copy_head().filter(|_| input.0.is_empty()).ok_or(Violation::Content { what: "copy-begin" })
     }
 }
 

@@ -111,7 +111,9 @@ impl Receiver {
     }
 
     fn records(&mut self, body: &[u8]) -> Result<(), Violation> {
-        let Message::Records { epoch, commit, bytes } = Message::decode(RECORDS, body)? else { return Ok(()) };
+        let Message::Records { epoch, commit, bytes } = Message::decode(RECORDS, body)? else {
+            return Ok(());
+        };
         self.partial.extend_from_slice(&bytes);
         let (mirror, max) = (self.hub.cfg.mirror, self.hub.cfg.limits.max_transaction_bytes);
         let mut records = Vec::new();
@@ -281,7 +283,7 @@ impl State {
             return;
         }
         let agreed = match decide(&heard.standing, said) {
-            Verdict::Stream { after, cut } => (plan.copy || after == plan.after) && (plan.copy || cut == plan.cut),
+            Verdict::Stream { after, cut } => plan.copy || (after == plan.after && cut == plan.cut),
             Verdict::Copy { .. } => plan.copy,
             _ => false,
         };
@@ -298,9 +300,13 @@ impl State {
             self.accepting = Some(plan);
             return;
         }
-        let known = if plan.after == self.applied { Some(self.applied_chain) } else { self.chain_at(plan.after) };
+        let known =
+            if plan.after == self.applied { Some(self.applied_chain) } else { self.chain_at(plan.after) };
         if known != Some(plan.chain) {
-            let why = format!("the histories differ at transaction {}: neither copy is repaired by vote", plan.after);
+            let why = format!(
+                "the histories differ at transaction {}: neither copy is repaired by vote",
+                plan.after
+            );
             self.refusal = Some(why.clone());
             self.blocked = Some(why);
             self.effects.report = true;
@@ -401,7 +407,9 @@ impl State {
             }
             if record.follows(self.sequenced, self.epoch, self.chain).is_err() {
                 self.refuse(Refusal::Chain, told, self.sequenced);
-                return Err(Violation::Record { what: "its number, epoch or chain does not continue this log" });
+                return Err(Violation::Record {
+                    what: "its number, epoch or chain does not continue this log",
+                });
             }
             self.take(record, &body);
         }

@@ -1,5 +1,7 @@
 //! A peer that has the key and breaks the rules, against a real mirror.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed set-up fails the test")]
+
 use super::frame::{HEAD, MAX_BODY, Seal};
 use super::handshake::Identity;
 use super::message::{Ack, Message, Plan, Position, RECORDS};
@@ -104,7 +106,13 @@ impl Rogue {
     /// Leads the real mirror until it follows from nothing.
     async fn lead(&mut self) {
         let Some(Message::Position(_)) = self.hear().await else { panic!("expected a position") };
-        let standing = Standing { lead: Some(EPOCH), highest: EPOCH, end: Lsn(9), oldest: Lsn(1), ..Standing::default() };
+        let standing = Standing {
+            lead: Some(EPOCH),
+            highest: EPOCH,
+            end: Lsn(9),
+            oldest: Lsn(1),
+            ..Standing::default()
+        };
         self.send(&Message::Position(Position { serial: 1, answers: 0, standing })).await;
         let Some(Message::Position(p)) = self.hear().await else { panic!("expected an answer") };
         assert_eq!(p.answers, 1);
@@ -201,7 +209,9 @@ async fn frames_longer_than_allowed_are_refused_before_allocation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_and_senseless_frames_close_the_session() {
     let real = real();
-    for (kind, body, named) in [(99, &b""[..], "unknown type 99"), (16, b"short", "position"), (19, b"", "acknowledgement")] {
+    for (kind, body, named) in
+        [(99, &b""[..], "unknown type 99"), (16, b"short", "position"), (19, b"", "acknowledgement")]
+    {
         let mut rogue = Rogue::dial(real.addr).await;
         let mut bytes = Vec::new();
         rogue.outward.push(&mut bytes, kind, &[body]);
@@ -242,7 +252,8 @@ async fn records_may_come_in_any_pieces_and_count_when_they_are_durable() {
     let real = real();
     let first = start(EPOCH, Lsn(1), Chain::start(mirror_id()));
     let path = RelPath::new("a/b").unwrap();
-    let op = Op::Put { path, target: Target { new: false, was_absent: true }, data: Bytes::from_static(b"mail") };
+    let op =
+        Op::Put { path, target: Target { new: false, was_absent: true }, data: Bytes::from_static(b"mail") };
     let second =
         Draft::tx(&[op], None, 4096).unwrap().seal(mirror_id(), EPOCH, Lsn(2), Lsn(0), first.head.chain);
     let mut rogue = Rogue::dial(real.addr).await;

@@ -1,5 +1,6 @@
 //! Two mirrors in one process, on loopback, with a relay between them that can be cut.
 #![allow(dead_code, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed set-up fails the test")]
 
 use futures::future::BoxFuture;
 use ha_core::api::{Clock, Ctx, DataSync, Environment, UndoError};
@@ -10,6 +11,7 @@ use ha_core::{Epoch, Generation, GroupId, Incarnation, Instant, NodeId, TokenCel
 use ha_replication::{CommitOutcome, Limits, Mirror, MirrorConfig, MirrorId, MirrorStatus};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -150,8 +152,17 @@ pub struct Pair {
     pub limits: Limits,
 }
 
+/// A free port below those that the kernel gives to outgoing connections, so that none of them takes it before
+/// the mirror listens.
 pub fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 12_000 + (std::process::id() % 250) as u16 * 64;
+    loop {
+        let port = start + NEXT.fetch_add(1, Ordering::Relaxed);
+        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
+    }
 }
 
 impl Pair {

@@ -1,0 +1,64 @@
+//! The fence device of a node: the peer's board controller.
+
+use async_trait::async_trait;
+use ha_core::FenceScope;
+use ha_core::api::FenceDevice;
+use ha_core::engine::FenceAnswer;
+use std::io;
+use std::net::SocketAddr;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+/// Asks and orders the board controller of the peer's chassis. Every call has a connection of its own, so that an answer
+/// can never be taken for that of another call; the runtime bounds how long it may take.
+#[derive(Clone, Debug)]
+pub struct ChassisFence {
+    bmc: SocketAddr,
+}
+
+impl ChassisFence {
+    /// The device behind the board controller at `bmc`.
+    #[must_use]
+    pub const fn new(bmc: SocketAddr) -> Self {
+        Self { bmc }
+    }
+
+    async fn ask(&self, line: String) -> io::Result<String> {
+        let mut stream = TcpStream::connect(self.bmc).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(line.as_bytes()).await?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).await?;
+        Ok(answer.trim_end().to_owned())
+    }
+
+    async fn order(&self, verb: &str, node: &str) -> FenceAnswer {
+        match self.ask(format!("{verb} {node}\n")).await.as_deref() {
+            Ok("off") => FenceAnswer::Off { scope: FenceScope::Incarnation },
+            Ok("on") => FenceAnswer::On,
+            Ok(answer) => {
+                tracing::warn!(bmc = %self.bmc, verb, answer, "the board controller gave no verified answer");
+                FenceAnswer::Failed
+            }
+            Err(error) => {
+                tracing::warn!(bmc = %self.bmc, verb, %error, "the board controller is not reachable");
+                FenceAnswer::Failed
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl FenceDevice for ChassisFence {
+    fn name(&self) -> &str {
+        "chassis"
+    }
+
+    async fn status(&self, node: &str) -> FenceAnswer {
+        self.order("status", node).await
+    }
+
+    async fn fence(&self, node: &str) -> FenceAnswer {
+        self.order("off", node).await
+    }
+}

@@ -1,0 +1,100 @@
+//! What the driver tells a node.
+
+use ha_core::api::LinkFactory;
+use ha_core::config::Config;
+use ha_heartbeat::{LinkAddress, SerialLink};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The group of the demonstration.
+pub(crate) const GROUP: &str = "mail";
+/// Its resources, in the order of their start.
+pub(crate) const ADDRESS: &str = "address";
+pub(crate) const SIDECAR: &str = "sidecar";
+pub(crate) const MAIL: &str = "smtp";
+/// The link inside the mirror's stream.
+pub(crate) const MIRROR_LINK: &str = "mirror";
+
+/// Which promise is broken on purpose, to see the checks fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sabotage {
+    /// Takes over without a proof that the other stopped.
+    NoFence,
+    /// Acknowledges alone without a proof that the other copy is excluded.
+    NoExclusion,
+    /// Acknowledges before the journal is durable.
+    NoFsyncWait,
+}
+
+/// Everything that one node needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeSettings {
+    /// Its place in the configuration.
+    pub(crate) me: u8,
+    /// The pair's configuration, the same on both nodes.
+    pub(crate) config: Config,
+    /// Where everything of this node lives.
+    pub(crate) dir: PathBuf,
+    /// The pair's key.
+    pub(crate) key: PathBuf,
+    /// Where the heartbeat links run, in the configured order; the mirror's own is not among them.
+    pub(crate) links: Vec<LinkAddress>,
+    /// Where the mirror's stream runs.
+    pub(crate) mirror: MirrorAddresses,
+    /// Where clients deliver mail.
+    pub(crate) service: SocketAddr,
+    /// The operator's socket.
+    pub(crate) control: PathBuf,
+    /// The board controller of the peer's chassis.
+    pub(crate) peer_bmc: SocketAddr,
+    /// The echo that shows whether the outside is reachable.
+    pub(crate) outside: SocketAddr,
+    /// What is broken on purpose.
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// Where the mirror's stream runs on one node.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MirrorAddresses {
+    pub(crate) listen: SocketAddr,
+    pub(crate) peer: SocketAddr,
+}
+
+impl NodeSettings {
+    /// Reads them.
+    pub(crate) fn load(file: &Path) -> io::Result<Self> {
+        let failed = |e: io::Error| io::Error::new(e.kind(), format!("settings {}: {e}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(failed)?;
+        serde_json::from_str(&text).map_err(|e| failed(e.into()))
+    }
+
+    /// The heartbeat links, for the node and for its guardian.
+    pub(crate) fn links(&self) -> Vec<Arc<dyn LinkFactory>> {
+        self.config
+            .links
+            .iter()
+            .zip(&self.links)
+            .map(|(link, address)| {
+                let factory: Arc<dyn LinkFactory> = match address {
+                    // A beat may wait one interval behind others: then the next one is due.
+                    LinkAddress::Serial { path, baud } => {
+                        Arc::new(SerialLink::new(&link.name, path, *baud).waiting(link.interval))
+                    }
+                    other => Arc::from(other.factory(&link.name)),
+                };
+                factory
+            })
+            .collect()
+    }
+
+    /// This node's name.
+    pub(crate) fn name(&self) -> &str {
+        self.config.nodes.get(usize::from(self.me)).map_or("?", |node| &node.name)
+    }
+}
