@@ -47,7 +47,9 @@ impl Resource for Ticker {
     async fn start(&self, ctx: &Ctx) -> Result<(), ResourceError> {
         ctx.sleep(ms(120)).await;
         self.runs.store(true, Ordering::Relaxed);
-        self.started.lock().unwrap().push(self.node);
+        if let Ok(mut started) = self.started.lock() {
+            started.push(self.node);
+        }
         let (inner, runs, signs, node) = (ctx.clone(), self.runs.clone(), self.signs.clone(), self.node);
         ctx.spawn(async move {
             while runs.load(Ordering::Relaxed) {

@@ -82,9 +82,8 @@ fn batch(next: &AtomicU64) -> (Probes, u64) {
         }
         let options = Options { replay: seed.is_multiple_of(REPLAY_EVERY), ..Options::default() };
         let report = run(seed, &options);
-        if let Some(failure) = report.failure {
-            panic!("{failure}");
-        }
+        let failure = report.failure.map(|f| f.to_string());
+        assert!(failure.is_none(), "{}", failure.unwrap_or_default());
         assert!(report.faults >= FAULTS_MIN, "seed {seed} had only {} faults", report.faults);
         probes.absorb(&report.probes);
         acknowledged += report.acknowledged as u64;

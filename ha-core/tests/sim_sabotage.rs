@@ -10,18 +10,15 @@ const SEEDS: u64 = 3000;
 
 fn caught(switch: Sabotage, protects: &[Invariant]) {
     let broken = Options { sabotage: Some(switch), ..Options::default() };
-    for seed in 0..SEEDS {
-        let Some(failure) = run(seed, &broken).failure else { continue };
-        if !protects.contains(&failure.broken.invariant) {
-            continue;
-        }
-        println!("{switch:?} caught by seed {seed}: {}", failure.broken);
-        println!("{}", failure.command());
-        let sound = run(seed, &Options::default()).failure;
-        assert!(sound.is_none(), "the rule holds, yet: {}", sound.unwrap());
-        return;
+    let catch = (0..SEEDS)
+        .find_map(|seed| run(seed, &broken).failure.filter(|f| protects.contains(&f.broken.invariant)));
+    let seed = catch.as_ref().map(|f| f.seed);
+    assert!(seed.is_some(), "{switch:?} was not caught in {SEEDS} seeds");
+    if let Some(failure) = catch {
+        println!("{switch:?} caught by seed {}: {}\n{}", failure.seed, failure.broken, failure.command());
     }
-    panic!("{switch:?} was not caught in {SEEDS} seeds");
+    let sound = seed.and_then(|seed| run(seed, &Options::default()).failure);
+    assert!(sound.is_none(), "the rule holds, yet: {sound:?}");
 }
 
 macro_rules! sabotage {

@@ -109,7 +109,7 @@ impl Engine {
         if !dead || self.st.leaving.is_some() || !self.group_ids().any(|g| self.has_reason_to_shoot(g)) {
             return false;
         }
-        if !self.timing_fits() {
+        if !self.timing_fits() || self.was_just_frozen() {
             return false;
         }
         #[cfg(feature = "sabotage")]
@@ -124,6 +124,17 @@ impl Engine {
 
     fn has_reason_to_shoot(&self, g: GroupId) -> bool {
         self.would_start(g) || self.would_go_alone(g)
+    }
+
+    /// After a long gap of its own a node listens for as long as it would wait for the peer: that one may be
+    /// back by now, as a new life even.
+    fn was_just_frozen(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::BlameThePeer) {
+            return false;
+        }
+        let dead = self.cfg.latest_dead();
+        self.st.stall >= dead / 2 && self.st.now.since(self.st.stall_at) < dead
     }
 
     /// This node is current for the group and would start it on a proof of the peer's end.

@@ -192,8 +192,10 @@ impl Engine {
             self.abandon(op);
         }
         self.cancel_monitors(g);
+        let leftovers = self.st.predecessor == super::Predecessor::Leftovers;
         let step = match self.group(g).role {
-            Role::Starting { step } => (step + 1).min(self.targets(g)),
+            // What an earlier life left behind is stopped too, however far this one had come.
+            Role::Starting { step } if !leftovers => (step + 1).min(self.targets(g)),
             Role::Stopping { step, .. } => step,
             _ => self.targets(g),
         };

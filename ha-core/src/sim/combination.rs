@@ -16,13 +16,14 @@ pub fn random(rng: &mut Rng, scenario: &Scenario) -> Vec<(u64, Fault)> {
     if scenario.lying && rng.chance(600) {
         return frozen_and_lied_about(rng, node);
     }
-    match rng.range(0, 8) {
+    match rng.range(0, 9) {
         0 | 1 => mute(rng, node),
         2 => broken_everywhere(rng, group),
         3 => unready_target(rng, node, group),
         4 => slow_data(rng, node, group),
         5 => lone_then_dead(rng, node),
         6 => lost_device(rng, node),
+        7 => orphaned_release(rng, node, group),
         _ => frozen_without_network(rng, node),
     }
 }
@@ -87,6 +88,14 @@ fn lost_device(rng: &mut Rng, node: usize) -> Vec<(u64, Fault)> {
         (0, Fault::Device(node, DeviceFault::Fails, ms(6000))),
         (0, Fault::Device(1 - node, DeviceFault::Hangs, ms(6000))),
         (rng.range(0, 200), Fault::Isolate(ms(rng.range(2000, 6000)))),
+    ]
+}
+
+/// A group is released, and whoever was to take it over dies.
+fn orphaned_release(rng: &mut Rng, node: usize, group: u8) -> Vec<(u64, Fault)> {
+    vec![
+        (0, Fault::Switchover(group)),
+        (rng.range(10, 250), Fault::PowerLoss(node, ms(rng.range(3000, 6000)))),
     ]
 }
 
