@@ -25,8 +25,9 @@ pub(crate) struct Hub {
     pub protection: watch::Sender<Protection>,
     sinks: Mutex<Vec<DataReports>>,
     pub evidence: EvidenceBox,
-    pub lookup: RwLock<Lookup>,
-    pub reader: RwLock<Reader>,
+    /// Empty once the mirror is closed: whoever still knows the hub does not hold the directory's lock.
+    pub lookup: RwLock<Option<Lookup>>,
+    pub reader: RwLock<Option<Reader>>,
     pub window: Arc<Semaphore>,
 }
 
@@ -45,8 +46,8 @@ impl Hub {
             protection,
             sinks: Mutex::default(),
             evidence: EvidenceBox::default(),
-            lookup: RwLock::new(lookup),
-            reader: RwLock::new(reader),
+            lookup: RwLock::new(Some(lookup)),
+            reader: RwLock::new(Some(reader)),
             window: Arc::new(Semaphore::new(window)),
         }
     }
@@ -129,11 +130,22 @@ impl Hub {
         self.lock().session.as_ref().map(|s| s.outbox.clone())
     }
 
-    pub(crate) fn reader(&self) -> Reader {
+    /// Lets go of the files; the lanes have ended.
+    pub(crate) fn close_files(&self) {
+        *self.reader.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lookup.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.with(|s| {
+            s.parts = crate::state::Parts::default();
+            s.copy_rotated = None;
+            s.session = None;
+        });
+    }
+
+    pub(crate) fn reader(&self) -> Option<Reader> {
         self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn lookup(&self) -> Lookup {
+    pub(crate) fn lookup(&self) -> Option<Lookup> {
         self.lookup.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -176,7 +176,8 @@ fn apply_one(hub: &Hub, applier: &mut Applier, work: ApplyWork) -> Result<(), St
         ApplyWork::RotateForCopy => {
             let at = applier.rotate()?;
             // Held before the keeper can trim.
-            let source = hub.reader().copy_source(at);
+            let Some(reader) = hub.reader() else { return Ok(()) };
+            let source = reader.copy_source(at);
             hub.with(|s| {
                 let facts = s.facts(at.lsn);
                 s.copy_rotated = Some((at, facts, source));
@@ -276,7 +277,7 @@ fn keeper_work(hub: &Hub, calendar: &mut Calendar) -> Option<KeeperWork> {
 
 fn look(hub: &Hub, keeper: &mut Keeper) -> Result<(), StoreError> {
     let free = keeper.free_bytes().unwrap_or(u64::MAX);
-    let oldest = hub.reader().oldest();
+    let oldest = hub.reader().map_or(Lsn(0), |r| r.oldest());
     hub.with(|s| {
         s.low_space = free < hub.cfg.limits.min_free_bytes;
         s.oldest = oldest;
@@ -289,7 +290,7 @@ fn checkpoint(hub: &Hub, keeper: &mut Keeper) -> Result<(), StoreError> {
         return Ok(());
     };
     let lsn = keeper.checkpoint(at, &facts)?;
-    let oldest = hub.reader().oldest();
+    let oldest = hub.reader().map_or(Lsn(0), |r| r.oldest());
     hub.with(|s| {
         s.checkpoint = lsn;
         s.oldest = oldest;
@@ -411,8 +412,8 @@ fn flip(hub: &Arc<Hub>, keeper: Keeper, ready: Incoming) -> Result<Keeper, Strin
     let until = ready.until.unwrap_or(ready.durable.0);
     let opened = ready.target.finish(until).map_err(|e| e.to_string())?;
     crate::mirror::point_root(&hub.cfg.dir, &opened.recovered.generation_dir).map_err(|e| e.to_string())?;
-    *hub.lookup.write().unwrap_or_else(PoisonError::into_inner) = opened.applier.lookup();
-    *hub.reader.write().unwrap_or_else(PoisonError::into_inner) = opened.reader.clone();
+    *hub.lookup.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.applier.lookup());
+    *hub.reader.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.reader.clone());
     let applied = opened.reader.chain_at(opened.recovered.commit).map_err(|e| e.to_string())?;
     let keeper = hub.with(|s| {
         let keeper = s.flip(opened);

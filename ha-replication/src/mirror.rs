@@ -70,6 +70,7 @@ impl Drop for Owner {
             // A lane that panicked has nothing left to stop.
             let _ = thread.join();
         }
+        self.hub.close_files();
     }
 }
 
@@ -256,7 +257,6 @@ fn store_config(config: &MirrorConfig) -> StoreConfig {
         segment_bytes: l.segment_bytes,
         spare_segments: l.spare_segments,
         retain_bytes: l.retain_bytes,
-        max_transaction_bytes: l.max_transaction_bytes,
         max_keys: l.max_keys,
     };
     StoreConfig { mirror: config.mirror, me: config.me, limits }

@@ -293,7 +293,8 @@ impl Transaction {
 
     /// Encodes it and gives it its number.
     fn place(&mut self, hub: &Hub, share: OwnedSemaphorePermit) -> Result<(Epoch, Sequenced), RejectReason> {
-        let lookup = hub.lookup();
+        let closed = || RejectReason::Failed { why: "the mirror is closed".into() };
+        let lookup = hub.lookup().ok_or_else(closed)?;
         let mut share = Some(share);
         let mut known: Option<Vec<bool>> = None;
         loop {

@@ -182,6 +182,7 @@ mod tests {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         // One that lost its parent and its session, one that ignores every signal it may, one that is stopped.
         let script = "(setsid sleep 300 & echo $!) ; (trap '' TERM HUP INT; sleep 300 & echo $!; wait) & sleep 300 & kill -STOP $!; echo $!; wait";
+        #[expect(clippy::zombie_processes, reason = "the switch reaps everybody")]
         let mut shell = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(shell.stdout.take().unwrap()).lines().take(3);
         let pids: Vec<i32> = lines.map(|line| line.unwrap().trim().parse().unwrap()).collect();

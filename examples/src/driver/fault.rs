@@ -126,7 +126,7 @@ impl Spans {
 
 impl Fault {
     /// All but the one whose run must fail.
-    pub(crate) const ALL: &[Self] = &Self::EVERY.split_at(Self::EVERY.len() - 1).0;
+    pub(crate) const ALL: &[Self] = Self::EVERY.split_at(Self::EVERY.len() - 1).0;
     /// A set that shows every kind of proof and ends within 90 seconds.
     pub(crate) const DEFAULT: &[Self] = &[
         Self::ProcessKill,

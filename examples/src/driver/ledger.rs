@@ -70,10 +70,6 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.messages.values().filter(|a| a.acknowledged > 0).count() as u64
-    }
-
     /// Compares with what both stores hold.
     pub(crate) fn balance(&self, stores: [&Copies; 2]) -> Balance {
         let mut balance = Balance::default();
@@ -127,7 +123,6 @@ mod tests {
         assert_eq!((balance.acknowledged, balance.present), (3, 1));
         assert_eq!(balance.lost, [2, 4]);
         assert_eq!(balance.lost_everywhere, [4]);
-        assert_eq!(ledger.acknowledged(), 3);
     }
 
     #[test]

@@ -143,9 +143,10 @@ impl Place {
         Ok(Self { path: path.clone(), temporary: None })
     }
 
-    /// A failed run is kept as well: its logs say why.
+    /// A failed run is kept as well: its logs say why. An interrupted one is not.
     fn end(self, options: &Options, report: &Report) {
-        let keep = options.keep || !report.passed();
+        let interrupted = report.failures.contains(&DriveError::Interrupted.to_string());
+        let keep = options.keep || !(report.passed() || interrupted);
         match self.temporary {
             Some(temporary) if keep => {
                 let path = temporary.keep();

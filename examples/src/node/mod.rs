@@ -4,6 +4,7 @@
 
 mod control;
 mod events;
+mod log;
 mod outside;
 mod run;
 mod sabotage;
@@ -46,7 +47,12 @@ fn guarded(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     // Only the child comes here; it is still single-threaded.
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAIL_PAIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let log = log::Log::start()?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(move || log.clone())
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(run::run(Arc::new(settings), guardian));
     // A blocked disk must not keep a node that handed everything over.

@@ -118,9 +118,8 @@ fn open_mirror(
     key: PairKey,
 ) -> Result<Mirror, OpenError> {
     let MirrorAddresses { listen, peer } = settings.mirror;
-    let mut limits = Limits::default();
     // Acknowledgements that stop for longer than this are what the engine calls a stall.
-    limits.silence = settings.config.timing.mirror_stall;
+    let limits = Limits { silence: settings.config.timing.mirror_stall, ..Limits::default() };
     let mirror = MirrorId::from_name(&settings.config.cluster);
     let dir = settings.dir.join("mirror");
     let config = MirrorConfig::new(dir, mirror, NodeId(settings.me), incarnation, listen, peer, token)

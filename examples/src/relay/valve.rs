@@ -63,7 +63,10 @@ impl Way {
 
 /// Every direction of every path, by name.
 #[derive(Clone, Default)]
-pub(super) struct Valves(Rc<RefCell<BTreeMap<(String, u8), watch::Sender<Setting>>>>);
+pub(super) struct Valves(Rc<RefCell<ByName>>);
+
+/// By path and by where it comes from.
+type ByName = BTreeMap<(String, u8), watch::Sender<Setting>>;
 
 impl Valves {
     /// A new path's two directions.

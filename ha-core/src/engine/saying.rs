@@ -175,6 +175,8 @@ impl Engine {
         let state = match gr.role {
             Role::Claiming { .. } => ClaimState::Claiming,
             _ if gr.is_owner() => ClaimState::Owner,
+            // Until the release is heard it stays the word: a claim that came first would open an arbitration.
+            _ if gr.released.is_some_and(|r| !r.overdue) => ClaimState::Owner,
             _ if gr.question.is_some() => ClaimState::Blocked,
             Role::Waiting => ClaimState::Waiting,
             _ => ClaimState::Standby { viable: self.is_viable(group) },

@@ -13,8 +13,6 @@ pub(crate) enum StoreError {
     Failed,
     #[error("the journal: {0}")]
     Record(#[from] RecordError),
-    #[error("the tree at LSN {lsn}, {path:?}: found {found}, expected {expected}")]
-    Tree { lsn: Lsn, path: String, found: String, expected: String },
     #[error("asked to cut the journal after LSN {after}, below LSN {bound} that counts")]
     CutTooDeep { after: Lsn, bound: Lsn },
 }

@@ -43,7 +43,6 @@ pub(crate) struct StoreLimits {
     pub(crate) segment_bytes: u64,
     pub(crate) spare_segments: u8,
     pub(crate) retain_bytes: u64,
-    pub(crate) max_transaction_bytes: usize,
     pub(crate) max_keys: usize,
 }
 
@@ -93,11 +92,24 @@ pub enum RecoveryNote {
     /// No mirror was there; an empty one was made.
     Made,
     /// One superblock slot was unreadable; the other one was used.
-    SuperblockSlot { slot: u8 },
+    SuperblockSlot {
+        /// Which of the two.
+        slot: u8,
+    },
     /// A write that the last power loss tore was cut off after this LSN. Nothing acknowledged was in it.
-    TornTail { after: Lsn },
+    TornTail {
+        /// The last LSN that stayed.
+        after: Lsn,
+    },
     /// Records that are known to have existed are unreadable.
-    Corruption { after: Lsn, known: Lsn, why: String },
+    Corruption {
+        /// The last readable LSN.
+        after: Lsn,
+        /// The highest LSN that is known to have existed.
+        known: Lsn,
+        /// What was found.
+        why: String,
+    },
 }
 
 /// Records that left the journal and are kept aside.

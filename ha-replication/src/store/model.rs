@@ -4,7 +4,7 @@ use super::*;
 use crate::ops::{Op, Target};
 use crate::record::{Draft, EpochStart};
 use ha_core::engine::AckRule;
-use ha_core::store::medium::{Medium, RecordingMedium};
+use ha_core::store::medium::RecordingMedium;
 use ha_core::{Generation, Incarnation};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,13 +16,8 @@ pub(super) type States = BTreeMap<[u8; 16], Tree>;
 pub(super) const MIRROR: MirrorId = MirrorId(4711);
 
 pub(super) fn config() -> StoreConfig {
-    let limits = StoreLimits {
-        segment_bytes: 16 << 10,
-        spare_segments: 1,
-        retain_bytes: 16 << 10,
-        max_transaction_bytes: 8 << 10,
-        max_keys: 100,
-    };
+    let limits =
+        StoreLimits { segment_bytes: 16 << 10, spare_segments: 1, retain_bytes: 16 << 10, max_keys: 100 };
     StoreConfig { mirror: MIRROR, me: NodeId(0), limits }
 }
 

@@ -61,7 +61,7 @@ async fn on_disk<T: Send + 'static>(
     hub: &Hub,
     work: impl FnOnce(Reader) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let reader = hub.reader();
+    let Some(reader) = hub.reader() else { return Err(StoreError::Failed) };
     match tokio::task::spawn_blocking(move || work(reader)).await {
         Ok(result) => result,
         Err(_) => Err(StoreError::Failed),
