@@ -3,7 +3,7 @@
 use super::boot_table::{Candidate, Verdict, judge};
 use super::machine::Engine;
 use super::state::{Asking, Role};
-use super::{ClaimState, PeerState, Question, TimeoutEdge};
+use super::{ClaimState, PeerState, Predecessor, Question, TimeoutEdge};
 use crate::{Epoch, GroupId, Incarnation, Nonce, SetRecord, StopProof};
 
 impl Engine {
@@ -61,7 +61,9 @@ impl Engine {
         let diverged = self.group(g).data.diverged;
         match verdict {
             Verdict::Win => {
-                if !diverged {
+                if self.peer_has_leftovers() {
+                    self.ask_operator(g, Question::NoStopProof);
+                } else if !diverged {
                     self.unask(g);
                 }
                 self.want_group(g);
@@ -85,6 +87,11 @@ impl Engine {
                 self.ask_operator(g, question);
             }
         }
+    }
+
+    fn peer_has_leftovers(&self) -> bool {
+        let identity = self.st.peer.current().and_then(|l| l.identity);
+        identity.is_some_and(|(_, predecessor)| predecessor == Predecessor::Leftovers)
     }
 
     fn want_group(&mut self, g: GroupId) {
@@ -149,6 +156,10 @@ impl Engine {
             return;
         }
         if !matches!(self.verdict(g), Some(Verdict::Lose)) || w.epoch <= rec.granted {
+            return;
+        }
+        if self.st.predecessor == Predecessor::Leftovers {
+            // What an earlier life left behind may still act: this life's word cannot stand for it.
             return;
         }
         let promised = self.rec(g);

@@ -148,7 +148,11 @@ impl Engine {
             }
             Statement::Departing => {
                 peer.departing = true;
-                self.end_life(from, EndedHow::Departed);
+                // Its departure says nothing of what an earlier life of it left behind.
+                let clean = peer.current().and_then(|l| l.identity).is_some_and(|(_, p)| p == P::Gone);
+                if clean {
+                    self.end_life(from, EndedHow::Departed);
+                }
             }
             Statement::Claim { group, .. }
             | Statement::Ask { group, .. }

@@ -280,11 +280,16 @@ impl Engine {
                 self.st.record.peer_store = Some(store);
             }
             if self.is_durably_both(g, generation) {
-                self.gr(g).admission = Some(Admission { generation, incarnation: owner });
+                let admission = Some(Admission { generation, incarnation: owner });
+                let known = self.group(g).admission == admission;
+                self.gr(g).admission = admission;
                 self.gr(g).admit = None;
                 self.unask(g);
-                self.hasten_beats();
-                self.again = true;
+                if !known {
+                    // Once: the owner repeats itself, and two that hasten each other never rest.
+                    self.hasten_beats();
+                    self.again = true;
+                }
             }
         } else {
             self.gr(g).admit = None;
