@@ -28,7 +28,8 @@ impl Resource for QueueRunner {
     async fn start(&self, ctx: &Ctx) -> Result<(), ResourceError> {
         ctx.sleep(Duration::from_millis(60)).await; // reading the queue takes a while
         self.runs.store(true, Ordering::Relaxed);
-        let (ctx, runs, delivered, node) = (ctx.clone(), self.runs.clone(), self.delivered.clone(), self.node);
+        let (ctx, runs, delivered, node) =
+            (ctx.clone(), self.runs.clone(), self.delivered.clone(), self.node);
         ctx.clone().spawn(async move {
             while runs.load(Ordering::Relaxed) {
                 // The permission is checked at each act, never remembered.
