@@ -52,6 +52,10 @@ pub(crate) struct Leader {
     pub alone: Option<(Lsn, Generation)>,
     /// Takes no more transactions.
     pub closing: bool,
+    /// The record that began the epoch, once it has its number.
+    pub start: Lsn,
+    /// The promotion is complete.
+    pub ready: bool,
 }
 
 impl Leader {
@@ -95,11 +99,20 @@ pub(crate) struct Stream {
     /// What was given out when it went live.
     pub mark: Option<Lsn>,
     /// Sent and not acknowledged.
-    pub sent: VecDeque<(Lsn, Chain, usize)>,
+    pub sent: VecDeque<Sent>,
     pub unacked: usize,
     pub confirmed: bool,
     /// Holds the journal from the copy's start on, until the copy is whole.
     pub source: Option<CopySource>,
+}
+
+/// A record on its way to the follower.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent {
+    pub lsn: Lsn,
+    pub chain: Chain,
+    pub size: usize,
+    pub at: Instant,
 }
 
 pub(crate) struct Session {
@@ -171,6 +184,10 @@ pub(crate) struct State {
     pub sessions: u64,
     /// The highest epoch that the peer named.
     pub heard: Epoch,
+    /// The highest epoch that this node asked to lead in: granted for good, whatever becomes of the promotion.
+    pub granted: Epoch,
+    /// Counts promotions: only the newest may lead, or step down because it took too long.
+    pub promotion: u64,
     /// A plan whose cut is under way, or whose copy arrives.
     pub accepting: Option<Plan>,
     pub cutting: bool,
@@ -246,6 +263,8 @@ impl State {
             session: None,
             sessions: 0,
             heard: Epoch(0),
+            granted: Epoch(0),
+            promotion: 0,
             accepting: None,
             cutting: false,
             copying: false,
@@ -331,7 +350,7 @@ impl State {
         let newest = self.history.newest().map_or(Epoch(0), |e| e.epoch);
         Standing {
             lead,
-            highest: newest.max(self.heard),
+            highest: newest.max(self.heard).max(self.granted),
             // All that a leader gave out will be durable, or its session ends.
             end: if lead.is_some() { self.sequenced } else { self.durable },
             acked: self.acked,
@@ -461,7 +480,7 @@ impl State {
 
     fn stream_record(&mut self, record: &Record) {
         let window = self.cfg.limits.inflight_bytes;
-        let commit = self.commit;
+        let (commit, now) = (self.commit, self.cfg.clock.now());
         let Some(session) = &mut self.session else { return };
         let Some(stream) = &mut session.stream else { return };
         if !matches!(stream.feed, Feed::Live) {
@@ -475,7 +494,7 @@ impl State {
             self.withdraw_caught_up();
             return;
         }
-        stream.push(&session.outbox, record, commit);
+        stream.push(&session.outbox, record, commit, now);
     }
 
     // --- progress ---
@@ -595,11 +614,12 @@ impl State {
         self.blocked = None;
         let previous = self.epoch;
         let start = EpochStart { node: self.cfg.me, rule, incarnation: self.cfg.incarnation, previous };
-        let leader = Leader { epoch, rule, rule_at: Lsn(0), alone: None, closing: false };
+        let (none, closing, ready) = (Lsn(0), false, false);
+        let leader = Leader { epoch, rule, rule_at: none, alone: None, closing, start: none, ready };
         self.role = Role::Leader(leader);
         let at = self.sequence(Draft::epoch_start(&start), None);
         if let Role::Leader(leader) = &mut self.role {
-            leader.rule_at = at;
+            (leader.rule_at, leader.start) = (at, at);
             if let AckRule::Alone(generation) = rule {
                 leader.alone = Some((at, generation));
             }
@@ -611,6 +631,9 @@ impl State {
 
     /// Takes the role away; what is not committed is unknown.
     pub(crate) fn step_down(&mut self, why: UnknownReason) {
+        if matches!(self.role, Role::Failed(_)) {
+            return;
+        }
         self.role = Role::Idle;
         self.peer = None;
         self.withdraw_caught_up();
@@ -739,13 +762,13 @@ impl State {
 }
 
 impl Stream {
-    pub(crate) fn push(&mut self, outbox: &Outbox, record: &Record, commit: Lsn) {
+    pub(crate) fn push(&mut self, outbox: &Outbox, record: &Record, commit: Lsn, at: Instant) {
         let head = [self.epoch.0.to_le_bytes(), commit.0.to_le_bytes()].concat();
         for part in record.bytes.chunks(crate::stream::frame::MAX_BODY - 16) {
             outbox.push_parts(crate::stream::message::RECORDS, &[&head, part]);
         }
         let size = record.bytes.len();
-        self.sent.push_back((record.head.lsn, record.head.chain, size));
+        self.sent.push_back(Sent { lsn: record.head.lsn, chain: record.head.chain, size, at });
         self.unacked += size;
     }
 }

@@ -329,7 +329,13 @@ impl Transaction {
     }
 
     fn look(&self, lookup: &Lookup) -> Vec<bool> {
-        let absent = |op: &Op| !matches!(lookup.file_len(op.path()), Ok(Entry::File(_)));
+        let absent = |op: &Op| {
+            if let Op::Rename { from, .. } = op {
+                // Only so that nobody waits for a disk when it is looked up under the lock.
+                let _ = lookup.file_len(from);
+            }
+            !matches!(lookup.file_len(op.path()), Ok(Entry::File(_)))
+        };
         self.ops.iter().map(|op| absent(op) && !matches!(op, Op::Remove { .. })).collect()
     }
 

@@ -209,6 +209,8 @@ impl State {
         if self.is_late() && matches!(self.role, Role::Leader(_)) {
             self.withdraw_caught_up();
         }
+        // What came too late counts all the same, though nothing follows it.
+        self.earn_caught_up();
         if self.report() != self.reported || self.withdraw {
             self.effects.report = true;
         }

@@ -102,7 +102,7 @@ async fn read(hub: &Hub, session: u64, from: Lsn, to: Lsn, serial: u32) -> Resul
     }
     let records = on_disk(hub, move |reader| reader.read(from, to, PIECE)).await?;
     hub.with(|s| {
-        let commit = s.commit;
+        let (commit, now) = (s.commit, s.cfg.clock.now());
         let Some((outbox, stream)) = s.stream_of(session, serial) else { return };
         let Some(last) = records.last() else {
             // Trimmed meanwhile: a new plan finds that a copy is needed.
@@ -111,7 +111,7 @@ async fn read(hub: &Hub, session: u64, from: Lsn, to: Lsn, serial: u32) -> Resul
             return;
         };
         let next = Lsn(last.head.lsn.0 + 1);
-        records.iter().for_each(|r| stream.push(&outbox, r, commit));
+        records.iter().for_each(|r| stream.push(&outbox, r, commit, now));
         stream.feed = Feed::CatchUp { next };
     });
     Ok(())
@@ -212,9 +212,9 @@ impl State {
                 let outbox = session.outbox.clone();
                 stream.feed = Feed::Live;
                 stream.mark = Some(sequenced);
-                let commit = self.commit;
+                let (commit, now) = (self.commit, self.cfg.clock.now());
                 for f in self.memory.iter().filter(|f| f.record.head.lsn >= next) {
-                    stream.push(&outbox, &f.record, commit);
+                    stream.push(&outbox, &f.record, commit, now);
                 }
                 if next > sequenced && stream.after == sequenced && stream.confirmed {
                     self.caught_up_without_a_record(id, epoch);
@@ -262,6 +262,7 @@ impl State {
         });
         session.outbox.push(&Message::Plan(plan));
         self.peer = None;
+        self.withdraw_caught_up();
         self.diverged = None;
         self.effects.report = true;
     }

@@ -350,21 +350,34 @@ impl State {
             self.effects.report = true;
         }
         session.feed_wake.notify_one();
-        let live = matches!(stream.feed, Feed::Live) && stream.mark.is_some_and(|mark| ack.durable >= mark);
-        let incarnation = session.incarnation;
         let before = self.peer;
         self.peer = Some(ack.durable);
         self.peer_low_space = ack.low_space;
-        if live && self.caught_up.is_none() && !self.is_late() {
-            self.caught_up = Some(CaughtUp { epoch, incarnation });
-            self.effects.report = true;
-        }
         let rule_at = self.leader().map_or(Lsn(0), |l| l.rule_at);
         if before.is_none_or(|b| b < rule_at) && ack.durable >= rule_at {
             self.effects.report = true;
         }
         self.advance();
+        self.earn_caught_up();
         Ok(())
+    }
+
+    /// The follower counts as equal once it has what was given out when the stream went live, and owes nothing
+    /// for too long: an acknowledgement of something old must not bring back what was withdrawn.
+    pub(crate) fn earn_caught_up(&mut self) {
+        let Some(epoch) = self.leader().map(|l| l.epoch) else { return };
+        let Some(session) = &self.session else { return };
+        let Some(stream) = session.stream.as_ref().filter(|s| s.confirmed && s.epoch == epoch) else {
+            return;
+        };
+        let live = matches!(stream.feed, Feed::Live) && stream.mark.is_some_and(|m| self.peer >= Some(m));
+        let (now, stall) = (self.cfg.clock.now(), self.cfg.limits.stall);
+        let owes = stream.sent.front().is_some_and(|sent| now.since(sent.at) > stall);
+        let incarnation = session.incarnation;
+        if live && !owes && self.caught_up.is_none() && !self.is_late() {
+            self.caught_up = Some(CaughtUp { epoch, incarnation });
+            self.effects.report = true;
+        }
     }
 
     /// Whether the peer owes an acknowledgement for too long.
@@ -472,10 +485,10 @@ impl State {
 impl crate::state::Stream {
     /// Whether the acknowledgement fits what was sent.
     fn acknowledge(&mut self, ack: &Ack) -> bool {
-        while let Some((lsn, chain, size)) = self.sent.front().copied().filter(|(l, ..)| *l <= ack.durable) {
+        while let Some(sent) = self.sent.front().copied().filter(|s| s.lsn <= ack.durable) {
             self.sent.pop_front();
-            self.unacked = self.unacked.saturating_sub(size);
-            (self.after, self.chain) = (lsn, chain);
+            self.unacked = self.unacked.saturating_sub(sent.size);
+            (self.after, self.chain) = (sent.lsn, sent.chain);
         }
         self.after == ack.durable && self.chain == ack.chain
     }

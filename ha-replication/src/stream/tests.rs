@@ -13,7 +13,7 @@ use crate::{Limits, Mirror, MirrorConfig};
 use bytes::{Bytes, BytesMut};
 use ha_core::engine::AckRule;
 use ha_core::wire::PairKey;
-use ha_core::{Epoch, Generation, GroupId, Incarnation, Lsn, NodeId, TokenCell};
+use ha_core::{Epoch, Generation, GroupId, Incarnation, Instant, Lsn, NodeId, TokenCell};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -276,6 +276,79 @@ async fn records_may_come_in_any_pieces_and_count_when_they_are_durable() {
         let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
     }
     assert_eq!(std::fs::read(file).unwrap(), b"mail");
+}
+
+impl Rogue {
+    /// Follows the real mirror, which leads, from nothing; what it sends is not acknowledged yet.
+    async fn follow(&mut self) {
+        let Some(Message::Position(p)) = self.hear().await else { panic!("expected a position") };
+        let position = Position { serial: 1, answers: p.serial, standing: Standing::default() };
+        self.send(&Message::Position(position)).await;
+        let Some(Message::Plan(plan)) = self.hear().await else { panic!("expected a plan") };
+        self.acknowledge(Lsn(0), plan.chain).await;
+        let Some(Message::Records { .. }) = self.hear().await else { panic!("expected records") };
+    }
+
+    async fn acknowledge(&mut self, durable: Lsn, chain: Chain) {
+        let ack = Ack { epoch: EPOCH, durable, chain, applied: Lsn(0), low_space: false };
+        self.send(&Message::Ack(ack)).await;
+    }
+}
+
+impl Real {
+    async fn until(&self, wanted: impl Fn(&crate::MirrorStatus) -> bool) {
+        let mut changes = self.mirror.changes();
+        let waiting = async {
+            while !wanted(&self.mirror.status()) {
+                let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("never saw it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledgements_that_are_behind_do_not_count_as_caught_up_again() {
+    let real = real();
+    let alone = AckRule::Alone(Generation(2));
+    real.mirror.hub().with(|s| s.lead(EPOCH, alone));
+    let mut rogue = Rogue::dial(real.addr).await;
+    rogue.follow().await;
+    let first = real.mirror.hub().lock().chain;
+    rogue.acknowledge(Lsn(1), first).await;
+    real.until(|s| s.report.caught_up.is_some()).await;
+    // The acknowledgements stall: it is withdrawn, and this side goes on alone.
+    let chains = real.mirror.hub().with(|s| {
+        let chains = [0, 1].map(|_| {
+            s.set_rule(alone);
+            s.chain
+        });
+        let stream = s.session.as_mut().unwrap().stream.as_mut().unwrap();
+        stream.sent.iter_mut().for_each(|sent| sent.at = Instant::ZERO);
+        s.withdraw_caught_up();
+        chains
+    });
+    assert_eq!(real.mirror.status().report.caught_up, None);
+    real.until(|s| s.commit == Lsn(3)).await;
+    rogue.acknowledge(Lsn(2), chains[0]).await;
+    real.until(|s| s.peer == Some(Lsn(2))).await;
+    assert_eq!(real.mirror.status().report.caught_up, None, "it still owes what was sent long ago");
+    rogue.acknowledge(Lsn(3), chains[1]).await;
+    real.until(|s| s.report.caught_up.is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_acknowledgement_of_everything_counts_though_nothing_follows() {
+    let real = real();
+    real.mirror.hub().with(|s| s.lead(EPOCH, AckRule::Both(Generation(1))));
+    let mut rogue = Rogue::dial(real.addr).await;
+    rogue.follow().await;
+    let first = real.mirror.hub().with(|s| {
+        s.memory.iter_mut().for_each(|f| f.since = Instant::ZERO);
+        s.chain
+    });
+    rogue.acknowledge(Lsn(1), first).await;
+    real.until(|s| s.report.caught_up.is_some()).await;
 }
 
 #[test]
