@@ -179,3 +179,17 @@ fn written(file: &std::fs::File, at: u64) -> bool {
     file.read_exact_at(&mut head, at).unwrap();
     head != [0; 8]
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_superblock_beside_a_mirror_in_use_is_refused_and_nothing_is_removed() {
+    let pair = Pair::new().await;
+    let a = pair.open(0);
+    a.promote(1, ALONE).await;
+    lsn(a.put("1", "acknowledged").await);
+    let file = std::fs::canonicalize(a.mirror.root().join("1")).unwrap();
+    drop(a);
+    std::fs::write(pair.dirs[0].path().join("super"), "").unwrap();
+    let opened = Mirror::open(pair.config(0, 7));
+    assert!(file.exists(), "the only copy of acknowledged mail was removed; open said {opened:?}");
+    assert!(matches!(opened, Err(OpenError::Superblock { .. })), "{opened:?}");
+}
