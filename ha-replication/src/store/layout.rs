@@ -116,6 +116,17 @@ pub(super) fn remove_tree(medium: &dyn Medium, dir: &Path) -> io::Result<()> {
     medium.remove_dir(dir)
 }
 
+/// Whether anything but directories is below a directory.
+pub(super) fn holds_files(medium: &dyn Medium, dir: &Path) -> io::Result<bool> {
+    use ha_core::store::medium::Kind;
+    for entry in medium.list(dir)? {
+        if entry.kind != Kind::Directory || holds_files(medium, &dir.join(&entry.name))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes a name; a missing one is fine.
 pub(super) fn remove_if_there(medium: &dyn Medium, path: &Path) -> io::Result<()> {
     match medium.remove(path) {

@@ -35,12 +35,14 @@ pub(crate) fn open(medium: Arc<dyn Medium>, config: StoreConfig) -> Result<Opene
         .map_err(StoreError::io("cannot look at the superblock"))?
         .is_none_or(|found| found.len == 0);
     if missing {
+        refuse_if_used(&*medium)?;
         let file = create(&*medium, config)?;
         return open_generation(medium, config, lock, file, vec![RecoveryNote::Made]);
     }
     let (file, bad) = match SuperFile::open(&*medium, config) {
         // A crash while it was made: nothing was ever acknowledged.
         Err(OpenStoreError::Superblock { .. }) if never_used(&*medium)? => {
+            refuse_if_used(&*medium)?;
             (create(&*medium, config)?, Some(RecoveryNote::Made))
         }
         opened => {
@@ -53,6 +55,27 @@ pub(crate) fn open(medium: Arc<dyn Medium>, config: StoreConfig) -> Result<Opene
     file.write_again()?;
     medium.sync_everything("open.everything").map_err(StoreError::io("cannot sync the mirror"))?;
     open_generation(medium, config, lock, file, bad.into_iter().collect())
+}
+
+/// Without a superblock only empty directories may be here: the superblock is durable before any file is made.
+fn refuse_if_used(medium: &dyn Medium) -> Result<(), OpenStoreError> {
+    match used_generation(medium).map_err(StoreError::io("cannot look for an earlier mirror"))? {
+        Some(name) => Err(OpenStoreError::Superblock {
+            found: format!("missing or empty beside {name}, which holds files"),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// A generation that holds any file.
+fn used_generation(medium: &dyn Medium) -> io::Result<Option<String>> {
+    for entry in medium.list(Path::new(""))? {
+        let Some(name) = entry.name.to_str().filter(|name| generation_of(name).is_some()) else { continue };
+        if super::layout::holds_files(medium, Path::new(name))? {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the superblock was never written: all zeros.
