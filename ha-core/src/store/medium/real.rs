@@ -229,7 +229,7 @@ impl Medium for RealMedium {
         if let Err(e) = file.write_all_at(format!("{:>10}\n", std::process::id()).as_bytes(), 0) {
             tracing::debug!(error = %e, "the process id could not be written into the lock file");
         }
-        Ok(Box::new(RealLock { _file: file }))
+        Ok(Box::new(RealLock { file }))
     }
 }
 
@@ -239,13 +239,22 @@ fn read_pid(file: &File) -> Option<u32> {
     std::str::from_utf8(text.get(..read)?).ok()?.trim().parse().ok()
 }
 
-/// The kernel ends the lock with the last descriptor of this opening.
+/// The kernel ends the lock with the last descriptor of this opening, or when it is told to.
 #[derive(Debug)]
 struct RealLock {
-    _file: File,
+    file: File,
 }
 
 impl MediumLock for RealLock {}
+
+impl Drop for RealLock {
+    // Closing is not enough: a process that is being started holds a copy of the descriptor until its exec.
+    fn drop(&mut self) {
+        if let Err(e) = self.file.unlock() {
+            tracing::debug!(error = %e, "the lock ends with its last descriptor, not now");
+        }
+    }
+}
 
 #[derive(Debug)]
 struct RealFile {
@@ -312,5 +321,23 @@ impl MediumFile for RealFile {
 
     fn sync_all(&self, _label: &'static str) -> io::Result<()> {
         self.name(self.file.sync_all(), "cannot sync")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_was_given_up_is_free_although_a_starting_process_holds_a_copy_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("lock")).unwrap();
+        file.try_lock().unwrap();
+        let inherited = file.try_clone().unwrap();
+        drop(RealLock { file });
+        RealMedium::open(dir.path()).unwrap().lock(Path::new("lock")).unwrap();
+        drop(inherited);
     }
 }
