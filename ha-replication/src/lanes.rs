@@ -77,6 +77,8 @@ pub(crate) fn journal(hub: &Hub, journal: Journal) {
             s = hub.journal_wake.wait(s).unwrap_or_else(PoisonError::into_inner);
         };
         drop(s);
+        // While the disk syncs, the tree's lane writes the same records ahead.
+        hub.apply_wake.notify_one();
         let Some(journal) = part.as_mut() else { continue };
         let done = match work {
             JournalWork::Append(batch) => {
@@ -95,6 +97,8 @@ pub(crate) fn journal(hub: &Hub, journal: Journal) {
 
 enum ApplyWork {
     Batch(Vec<Record>, HashSet<Lsn>),
+    /// Nothing is due: what is on its way is written ahead.
+    Stage(Record),
     Rotate,
     RotateForCopy,
 }
@@ -108,7 +112,7 @@ impl State {
             return Some(ApplyWork::Rotate);
         }
         if self.commit <= self.applied {
-            return None;
+            return self.stage_next().map(ApplyWork::Stage);
         }
         let mut batch: Vec<Record> = Vec::new();
         let mut bytes = 0;
@@ -122,6 +126,16 @@ impl State {
         let (first, last) = (batch.first()?.head.lsn, batch.last()?.head.lsn);
         let aborted = self.aborted.range(first..=last).map(|(target, _)| *target).collect();
         Some(ApplyWork::Batch(batch, aborted))
+    }
+}
+
+impl State {
+    /// The next transaction that was not written ahead.
+    fn stage_next(&mut self) -> Option<Record> {
+        let next = Lsn(self.staged.max(self.applied).0 + 1);
+        let record = self.in_flight(next)?.record.clone();
+        self.staged = next;
+        Some(record)
     }
 }
 
@@ -163,9 +177,10 @@ pub(crate) fn apply(hub: &Hub, applier: Applier) {
 fn apply_one(hub: &Hub, applier: &mut Applier, work: ApplyWork) -> Result<(), StoreError> {
     match work {
         ApplyWork::Batch(batch, aborted) => {
-            let lsn = applier.apply(&batch, &|lsn| aborted.contains(&lsn))?;
-            hub.with(|s| s.apply_done(lsn));
+            let mut tell = |lsn| hub.with(|s| s.apply_done(lsn));
+            applier.apply(&batch, &|lsn| aborted.contains(&lsn), &mut tell)?;
         }
+        ApplyWork::Stage(record) => applier.stage(&record),
         ApplyWork::Rotate => {
             let at = applier.rotate()?;
             hub.with(|s| {

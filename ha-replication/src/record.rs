@@ -109,8 +109,8 @@ pub(crate) struct Head {
 pub(crate) struct Record {
     pub(crate) head: Head,
     pub(crate) bytes: Bytes,
-    /// Made by this process: its hash needs no second look.
-    sealed_here: bool,
+    /// It was made, or checked, to continue the history that ends with this hash; its content decodes.
+    after: Option<Chain>,
 }
 
 impl PartialEq for Record {
@@ -281,7 +281,7 @@ impl Draft {
         self.bytes.resize(record_bytes(payload_len as usize), 0);
         let (kind, key, payload_crc) = (self.kind, self.key, self.payload_crc);
         let head = Head { kind, epoch, lsn, commit, mirror, key, chain, payload_len, payload_crc };
-        Record { head, bytes: self.bytes.into(), sealed_here: true }
+        Record { head, bytes: self.bytes.into(), after: Some(previous) }
     }
 }
 
@@ -403,7 +403,7 @@ impl Head {
 impl Record {
     /// Checks that `bytes` are the whole record of `head`.
     pub(crate) fn from_parts(head: Head, bytes: Bytes) -> Result<Self, RecordError> {
-        let record = Self { head, bytes, sealed_here: false };
+        let record = Self { head, bytes, after: None };
         let payload_end = HEADER_BYTES + head.payload_len as usize;
         let padding = record.bytes.get(payload_end..head.record_bytes());
         if record.bytes.len() != head.record_bytes()
@@ -434,9 +434,15 @@ impl Record {
         self.bytes.get(HEADER_BYTES..HEADER_BYTES + self.head.payload_len as usize).unwrap_or_default()
     }
 
-    /// As [`follows`](Self::follows), and that its payload is one; costs nothing if this process made it.
+    /// Remembers that it [`follows`](Self::follows) `chain` and that its payload is one.
+    pub(crate) const fn checked(mut self, chain: Chain) -> Self {
+        self.after = Some(chain);
+        self
+    }
+
+    /// As [`follows`](Self::follows), and that its payload is one; costs nothing if that is known already.
     pub(crate) fn is_next(&self, lsn: Lsn, epoch: Epoch, chain: Chain) -> Result<(), RecordError> {
-        if self.sealed_here && self.head.lsn.0 == lsn.0 + 1 && self.head.epoch == epoch {
+        if self.after == Some(chain) && self.head.lsn.0 == lsn.0 + 1 && self.head.epoch == epoch {
             return Ok(());
         }
         self.follows(lsn, epoch, chain)?;

@@ -162,6 +162,8 @@ pub(crate) struct State {
     pub commit: Lsn,
     pub applied: Lsn,
     pub applied_chain: Chain,
+    /// Up to here the tree's lane has been asked to write ahead.
+    pub staged: Lsn,
     pub acked: Lsn,
     pub floor: Lsn,
     pub checkpoint: Lsn,
@@ -246,6 +248,7 @@ impl State {
             commit: Lsn(0),
             applied: Lsn(0),
             applied_chain: Chain::start(cfg.mirror),
+            staged: Lsn(0),
             acked: Lsn(0),
             floor: Lsn(0),
             checkpoint: Lsn(0),
@@ -306,6 +309,7 @@ impl State {
         (self.sequenced, self.durable, self.epoch) = (r.durable, r.durable, r.epoch);
         (self.chain, self.durable_chain) = (r.chain, r.chain);
         (self.commit, self.applied, self.acked, self.floor) = (r.commit, r.commit, r.acked, r.floor);
+        self.staged = r.commit;
         self.history = r.history.clone();
         self.rules = r.rule.into_iter().collect();
         self.oldest = r.oldest;
@@ -712,7 +716,7 @@ impl State {
         while self.memory.back().is_some_and(|f| f.record.head.lsn > after) {
             self.memory.pop_back();
         }
-        (self.sequenced, self.durable) = (after, after);
+        (self.sequenced, self.durable, self.staged) = (after, after, self.staged.min(after));
         (self.chain, self.durable_chain) = (chain, chain);
         self.history.cut(after);
         self.epoch = self.history.epoch_at(after).unwrap_or(Epoch(0));

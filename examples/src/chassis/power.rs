@@ -107,8 +107,12 @@ fn reaped_all() -> io::Result<bool> {
 
 /// Kills every descendant of this process, which must be a child subreaper, until none is left.
 ///
-/// Parents die before their children, so that a guardian does not see its child die.
+/// All are stopped before the first one dies: where the power fails, nobody is left to notice that another one
+/// ended, and to say so.
 pub(crate) fn end_descendants(deadline: Instant) -> Result<(), PowerError> {
+    for one in &descendants().map_err(PowerError::End)? {
+        signal(one, Signal::STOP).map_err(PowerError::End)?;
+    }
     loop {
         if reaped_all().map_err(PowerError::End)? {
             return Ok(());

@@ -42,6 +42,16 @@ faults! {
     IsolationLying = "isolation-lying",
 }
 
+impl Fault {
+    /// The fault by which the command line knows it: lying devices make another one of an isolation.
+    pub(crate) const fn asked_for(self) -> Self {
+        match self {
+            Self::IsolationLying => Self::Isolation,
+            other => other,
+        }
+    }
+}
+
 /// How long a short freeze lasts: longer than *suspect*, shorter than the earliest *dead*.
 pub(crate) const SHORT_FREEZE: Duration = Duration::from_millis(150);
 

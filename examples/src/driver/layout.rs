@@ -194,7 +194,7 @@ fn pair() -> Config {
         .link(LinkConfig::datagram(DATAGRAMS[0], ms(20), ms(200)))
         .link(LinkConfig::datagram(DATAGRAMS[1], ms(20), ms(200)))
         .link(LinkConfig::serial(SERIAL, ms(50), ms(250), BAUD))
-        .link(LinkConfig::evidence(MIRROR_LINK, ms(20), ms(200)))
+        .link(LinkConfig::evidence(MIRROR_LINK, ms(50), ms(250)))
         .group(mail)
         .fence(FenceConfig::new(ms(200)));
     let timing = TimingConfig::for_links(&config.links, config.fence.as_ref());

@@ -375,6 +375,8 @@ impl Run<'_> {
             damaged: 0,
             refused_attempts: seen.refused,
             dual_active_ms: in_ms(dual),
+            epoch_first: seen.acts.iter().map(|a| a.epoch).min().unwrap_or(0),
+            epoch_last: seen.acts.iter().map(|a| a.epoch).max().unwrap_or(0),
             stores_identical: first == second,
             longest_fault_free_gap_ms: in_ms(gap),
             longest_stall_ms: in_ms(stalls.longest_ns(0, u64::MAX)),

@@ -95,7 +95,7 @@ pub(crate) fn judged(
         ));
     }
     FaultReport {
-        kind: one.fault.name(),
+        kind: one.fault.asked_for().name(),
         outage_ms: in_ms(outage),
         predicted_ms: one.fault.predicted(proof).map(span_ms),
         limit_ms: limit.map(span_ms),
@@ -127,6 +127,9 @@ pub(crate) struct Report {
     pub(crate) damaged: usize,
     pub(crate) refused_attempts: u64,
     pub(crate) dual_active_ms: f64,
+    /// The epochs of the first and of the last reply: equal if the service never moved.
+    pub(crate) epoch_first: u64,
+    pub(crate) epoch_last: u64,
     pub(crate) stores_identical: bool,
     pub(crate) longest_fault_free_gap_ms: f64,
     pub(crate) longest_stall_ms: f64,
@@ -288,6 +291,8 @@ mod tests {
             damaged: 0,
             refused_attempts: 0,
             dual_active_ms: 0.0,
+            epoch_first: 1,
+            epoch_last: 1,
             stores_identical: true,
             longest_fault_free_gap_ms: 6.0,
             longest_stall_ms: 0.0,

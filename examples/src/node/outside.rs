@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-const INTERVAL: Duration = Duration::from_millis(20);
+const INTERVAL: Duration = Duration::from_millis(40);
 /// Unanswered questions in a row after which the outside is not reachable. Questions are counted, not time: a node that
 /// was frozen itself asked none meanwhile.
-const MISSED: u32 = 4;
+const MISSED: u32 = 3;
 
 /// Asks and listens.
 pub(super) struct Outside {

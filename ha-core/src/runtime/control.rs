@@ -103,7 +103,7 @@ impl Turn {
             published_at: now,
             status_stale: true,
             fed_at: Instant::ZERO,
-            feed_interval: (feed_limit / 16).clamp(Duration::from_millis(5), Duration::from_millis(50)),
+            feed_interval: (feed_limit / 8).clamp(Duration::from_millis(5), Duration::from_millis(50)),
             ended: None,
         }
     }

@@ -245,7 +245,7 @@ fn fault(image: &CrashImage, promise: Option<&Promise>, states: &States) -> Opti
         return Some(format!("committed {}: {text}", found.commit));
     }
     let aborted: Vec<_> = found.aborted.iter().map(|(target, _)| *target).collect();
-    parts.applier.apply(&found.pending, &|lsn| aborted.contains(&lsn)).unwrap();
+    parts.applier.apply(&found.pending, &|lsn| aborted.contains(&lsn), &mut |_| ()).unwrap();
     let model = states.get(&found.chain.0)?;
     // Between a transaction and its abort nothing is ever committed.
     if let Some(text) = differs(&read_tree(&parts), model) {

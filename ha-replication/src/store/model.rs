@@ -129,16 +129,20 @@ impl Node {
         self.seal(Draft::abort(target))
     }
 
-    /// Durable, then applied.
+    /// Durable, then applied; what is new was written ahead.
     pub(super) fn commit(&mut self, batch: &[Record]) {
+        batch.iter().for_each(|record| self.parts.applier.stage(record));
         self.parts.journal.append(batch).unwrap();
         self.apply(batch);
     }
 
     pub(super) fn apply(&mut self, batch: &[Record]) {
         let aborted = self.aborted.clone();
-        self.commit =
-            self.parts.applier.apply(batch, &|lsn| aborted.iter().any(|(target, _)| *target == lsn)).unwrap();
+        self.commit = self
+            .parts
+            .applier
+            .apply(batch, &|lsn| aborted.iter().any(|(target, _)| *target == lsn), &mut |_| ())
+            .unwrap();
     }
 
     pub(super) fn facts(&self) -> Facts {

@@ -30,12 +30,15 @@ pub(super) fn hash_of(name: &str) -> Option<[u8; 16]> {
     Some(u128::from_str_radix(name, 16).ok()?.to_be_bytes()).filter(|_| name.len() == 32)
 }
 
-/// Whose present content an operation takes away from its name.
-pub(super) fn taken(op: &Op) -> [Option<&RelPath>; 2] {
+/// The paths whose present content an operation takes away from its name, and whether each is known to have none.
+pub(super) fn taken(op: &Op) -> [Option<(&RelPath, bool)>; 2] {
     match op {
-        Op::Put { path, .. } | Op::Remove { path } | Op::Append { path, offset: 0, .. } => [Some(path), None],
+        Op::Put { path, target, .. } | Op::Append { path, target, offset: 0, .. } => {
+            [Some((path, target.was_absent)), None]
+        }
+        Op::Remove { path } => [Some((path, false)), None],
         Op::Append { .. } => [None, None],
-        Op::Rename { from, to, .. } => [Some(from), Some(to)],
+        Op::Rename { from, to, target } => [Some((from, false)), Some((to, target.was_absent))],
     }
 }
 

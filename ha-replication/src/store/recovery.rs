@@ -16,7 +16,7 @@ use crate::record::{Body, Chain, HARD_PAYLOAD_BYTES, RecordType, RuleSeen};
 use ha_core::engine::AckRule;
 use ha_core::store::medium::{LockError, Medium, MediumLock, Open, read_full};
 use ha_core::{Epoch, Lsn};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -316,6 +316,7 @@ fn redo(
         pinning: from.lsn,
         seen: HashSet::new(),
         directories: HashSet::new(),
+        staged: BTreeMap::new(),
     };
     let places = shared.places.clone();
     let restored = || -> io::Result<HashSet<_>> {
@@ -329,6 +330,10 @@ fn redo(
     applier.seen = restored().map_err(StoreError::io("cannot restore the tree"))?;
     let aborted: HashSet<_> = recovered.aborted.iter().map(|(target, _)| *target).collect();
     let upto = found.records.partition_point(|record| record.head.lsn <= recovered.commit);
-    applier.apply(found.records.get(..upto).unwrap_or_default(), &|lsn| aborted.contains(&lsn))?;
+    applier.apply(
+        found.records.get(..upto).unwrap_or_default(),
+        &|lsn| aborted.contains(&lsn),
+        &mut |_| (),
+    )?;
     Ok(applier)
 }

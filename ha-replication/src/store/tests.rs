@@ -1,6 +1,6 @@
 //! What the store makes of damage, full disks, failed syncs and interrupted work.
 
-use super::model::{Do, MIRROR, Node, boot, config, read_tree};
+use super::model::{Do, MIRROR, Node, Tree, boot, config, read_tree};
 use super::*;
 use ha_core::Generation;
 use ha_core::engine::AckRule;
@@ -204,6 +204,29 @@ fn nothing_below_the_checkpoint_is_cut() {
 }
 
 #[test]
+fn what_was_written_ahead_and_cut_off_never_shows() {
+    let mut node = node();
+    let (lsn, chain, tree) = (node.lsn, node.chain, node.tree.clone());
+    let cut_off = node.tx(&[Do::Put("x", 900)]);
+    node.parts.applier.stage(&cut_off);
+    node.parts.journal.append(&[cut_off]).unwrap();
+    node.parts.journal.cut(lsn).unwrap();
+    (node.lsn, node.chain, node.tree) = (lsn, chain, tree);
+    tx(&mut node, &[Do::Put("x", 10)]);
+    assert_eq!(read_tree(&node.parts), node.tree, "shorter, and under the same number");
+    let (aborted, without) = (node.tx(&[Do::Put("y", 20)]), node.tree.clone());
+    node.parts.applier.stage(&aborted);
+    let without: Tree = without.into_iter().filter(|(path, _)| path != "y").collect();
+    let abort = node.abort(Lsn(lsn.0 + 2), without);
+    node.commit(&[aborted, abort]);
+    assert_eq!(read_tree(&node.parts), node.tree);
+    let left = node.medium.list(&node.parts.keeper.shared.places.tmp).unwrap();
+    assert_eq!(left.len(), 1, "{left:?}: what was cut off, until the next opening");
+    let node = node.restart();
+    assert!(node.medium.list(&node.parts.keeper.shared.places.tmp).unwrap().is_empty());
+}
+
+#[test]
 fn superblock_slots_alternate_and_one_of_them_may_be_damaged() {
     let mut node = node();
     for _ in 0..3 {
@@ -218,7 +241,7 @@ fn superblock_slots_alternate_and_one_of_them_may_be_damaged() {
     assert_eq!(parts.recovered.notes, [RecoveryNote::SuperblockSlot { slot: 0 }]);
     // That the newest record was committed stood only in the slot that is lost.
     let pending = parts.recovered.pending.clone();
-    assert_eq!(parts.applier.apply(&pending, &|_| false).unwrap(), Lsn(4));
+    assert_eq!(parts.applier.apply(&pending, &|_| false, &mut |_| ()).unwrap(), Lsn(4));
     assert_eq!(read_tree(&parts), tree);
     drop(parts);
     file.write_at(&[255], (1 << 20) + 13).unwrap();
@@ -251,7 +274,7 @@ fn a_damaged_piece_of_a_copy_is_refused() {
     let mut last = source.next(600).unwrap().unwrap();
     last.data = vec![0; last.data.len()].into();
     assert!(matches!(target.chunk(last), Err(CopyError::Damaged { .. })));
-    assert_eq!(read_tree(&other.parts), model::Tree::new());
+    assert_eq!(read_tree(&other.parts), Tree::new());
 }
 
 #[test]
@@ -313,7 +336,7 @@ proptest! {
                 prop_assert_eq!(&read_tree(&parts), &node.states[&committed.0], "{:?} {:?}", point, image);
                 let aborted: Vec<_> = parts.recovered.aborted.iter().map(|(target, _)| *target).collect();
                 let pending = parts.recovered.pending.clone();
-                parts.applier.apply(&pending, &|lsn| aborted.contains(&lsn)).unwrap();
+                parts.applier.apply(&pending, &|lsn| aborted.contains(&lsn), &mut |_| ()).unwrap();
                 prop_assert_eq!(&read_tree(&parts), &node.states[&parts.recovered.chain.0], "{:?} {:?}", point, image);
             }
         }

@@ -1,13 +1,13 @@
 //! Applies transactions to the files that readers see.
 
-use super::layout::{Places, Shared, make_if_missing, remove_tree};
+use super::layout::{Places, Shared, make_if_missing, remove_if_there, remove_tree};
 use super::{Entry, Rotation, StoreError, pins};
 use crate::ops::{Op, RelPath};
 use crate::record::{Body, Chain, Record};
 use bytes::Bytes;
 use ha_core::Lsn;
 use ha_core::store::medium::{Kind, Medium, Open};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,17 @@ pub(crate) struct Applier {
     pub(super) seen: HashSet<RelPath>,
     /// Directories of the tree that are there; none is ever removed.
     pub(super) directories: HashSet<PathBuf>,
+    /// Records whose new files were written under temporary names already.
+    pub(super) staged: BTreeMap<Lsn, Chain>,
+}
+
+/// A record on its way into the tree.
+struct Work {
+    lsn: Lsn,
+    chain: Chain,
+    ops: Vec<Op>,
+    /// It was not aborted.
+    counts: bool,
 }
 
 /// Looks at the tree for preconditions.
@@ -46,7 +57,33 @@ impl Lookup {
 }
 
 impl Applier {
-    /// Applies in order; of an `aborted` transaction only the cursor moves. Returns the last LSN applied.
+    /// Writes the new files of a record that is not committed yet under temporary names, so that only their
+    /// renames are left when it is. What cannot be written now is written when it is applied.
+    pub(crate) fn stage(&mut self, record: &Record) {
+        let (lsn, chain) = (record.head.lsn, record.head.chain);
+        let Ok(Body::Tx(ops)) = record.body() else { return };
+        if lsn <= self.lsn || self.staged.get(&lsn) == Some(&chain) || self.shared.usable().is_err() {
+            return;
+        }
+        let written = || {
+            ops.iter().enumerate().try_for_each(|(i, op)| match new_file(op) {
+                Some(data) => self.write_new(&self.temporary(lsn, chain, i), data),
+                None => Ok(()),
+            })
+        };
+        match written() {
+            Ok(()) => {
+                self.staged.insert(lsn, chain);
+            }
+            Err(e) => {
+                tracing::debug!(%lsn, error = %e, "not written ahead");
+                self.drop_staged(lsn, chain, &ops);
+            }
+        }
+    }
+
+    /// Applies in order, telling `done` of each; of an `aborted` transaction only the cursor moves. Returns
+    /// the last LSN applied.
     ///
     /// An operation whose file is not as the sequencer saw it (only possible after an abort of a transaction
     /// that it built upon) does nothing, on both nodes alike.
@@ -54,34 +91,79 @@ impl Applier {
         &mut self,
         batch: &[Record],
         aborted: &dyn Fn(Lsn) -> bool,
+        done: &mut dyn FnMut(Lsn),
     ) -> Result<Lsn, StoreError> {
         self.shared.usable()?;
         let mut work = Vec::with_capacity(batch.len());
         for record in batch.iter().filter(|record| record.head.lsn > self.lsn) {
-            if let Body::Tx(ops) = record.body()?
-                && !aborted(record.head.lsn)
-            {
-                work.push((record.head.lsn, ops));
-            }
+            let ops = match record.body()? {
+                Body::Tx(ops) => ops,
+                _ => Vec::new(),
+            };
+            let counts = !aborted(record.head.lsn);
+            work.push(Work { lsn: record.head.lsn, chain: record.head.chain, ops, counts });
         }
-        let done = self.pin(&work).and_then(|()| {
-            work.iter().try_for_each(|(lsn, ops)| {
-                ops.iter().enumerate().try_for_each(|(i, op)| self.apply_one(*lsn, i, op))
-            })
-        });
-        self.shared.guard(done.map_err(StoreError::io("cannot apply to the tree")))?;
-        if let Some(last) = batch.last().filter(|last| last.head.lsn > self.lsn) {
-            (self.lsn, self.chain) = (last.head.lsn, last.head.chain);
+        let pinned = self.pin(&work);
+        self.guarded(pinned)?;
+        for one in &work {
+            let applied = self.apply_one(one);
+            self.guarded(applied)?;
+            (self.lsn, self.chain) = (one.lsn, one.chain);
+            done(one.lsn);
         }
         Ok(self.lsn)
     }
 
+    fn guarded(&self, result: io::Result<()>) -> Result<(), StoreError> {
+        self.shared.guard(result.map_err(StoreError::io("cannot apply to the tree")))
+    }
+
+    fn apply_one(&mut self, one: &Work) -> io::Result<()> {
+        let Work { lsn, chain, ops, counts } = one;
+        let staged = self.staged.remove(lsn) == Some(*chain);
+        if !counts {
+            if staged {
+                self.drop_staged(*lsn, *chain, ops);
+            }
+            return Ok(());
+        }
+        for (index, op) in ops.iter().enumerate() {
+            let tmp = self.temporary(*lsn, *chain, index);
+            if let Some(data) = new_file(op).filter(|_| !staged) {
+                self.write_new(&tmp, data)?;
+            }
+            self.apply_op(*lsn, op, &tmp)?;
+        }
+        Ok(())
+    }
+
+    /// No two records have the same hash: what a record that was cut off left behind is never taken for
+    /// another one's.
+    fn temporary(&self, lsn: Lsn, chain: Chain, index: usize) -> PathBuf {
+        let hash = u128::from_be_bytes(chain.0) as u64;
+        self.shared.places.tmp.join(format!("{:x}-{hash:x}-{index}", lsn.0))
+    }
+
+    fn write_new(&self, tmp: &Path, data: &Bytes) -> io::Result<()> {
+        self.shared.medium.open(tmp, Open::Create)?.write_at(data, 0)
+    }
+
+    /// The names go with the next opening at the latest.
+    fn drop_staged(&self, lsn: Lsn, chain: Chain, ops: &[Op]) {
+        for (index, _) in ops.iter().enumerate().filter(|(_, op)| new_file(op).is_some()) {
+            if let Err(e) = remove_if_there(&*self.shared.medium, &self.temporary(lsn, chain, index)) {
+                tracing::debug!(%lsn, error = %e, "a temporary file stays for now");
+            }
+        }
+    }
+
     /// Preserves the state at the checkpoint of everything that the work takes away from its name.
-    fn pin(&mut self, work: &[(Lsn, Vec<Op>)]) -> io::Result<()> {
+    fn pin(&mut self, work: &[Work]) -> io::Result<()> {
         let dir = self.shared.places.pins_of(self.pinning);
         let mut linked = false;
-        for path in work.iter().flat_map(|(_, ops)| ops).flat_map(pins::taken).flatten() {
-            if self.seen.contains(path) {
+        let ops = work.iter().filter(|one| one.counts).flat_map(|one| &one.ops);
+        for (path, absent) in ops.flat_map(pins::taken).flatten() {
+            if !self.seen.insert(path.clone()) || absent {
                 continue;
             }
             let from = self.shared.places.file(path);
@@ -91,16 +173,16 @@ impl Applier {
                 Err(e) if no_such_file(&e) => {}
                 Err(e) => return Err(e),
             }
-            self.seen.insert(path.clone());
         }
         if linked { self.shared.medium.sync_dir(&dir, "tree.pins") } else { Ok(()) }
     }
 
-    fn apply_one(&mut self, lsn: Lsn, index: usize, op: &Op) -> io::Result<()> {
+    fn apply_op(&mut self, lsn: Lsn, op: &Op, tmp: &Path) -> io::Result<()> {
         let medium = self.shared.medium.clone();
         match op {
-            Op::Put { path, data, .. } | Op::Append { path, offset: 0, data, .. } => {
-                self.put(lsn, index, path, data)
+            Op::Put { path, .. } | Op::Append { path, offset: 0, .. } => {
+                self.ensure_parent(path)?;
+                medium.rename(tmp, &self.shared.places.file(path))
             }
             Op::Append { path, offset, data, .. } => {
                 let file = match medium.open(&self.shared.places.file(path), Open::Existing) {
@@ -125,15 +207,6 @@ impl Applier {
                 done => done,
             },
         }
-    }
-
-    fn put(&mut self, lsn: Lsn, index: usize, path: &RelPath, data: &Bytes) -> io::Result<()> {
-        self.ensure_parent(path)?;
-        let (medium, places) = (&self.shared.medium, &self.shared.places);
-        let tmp = places.tmp.join(format!("{}-{index}", lsn.0));
-        let file = medium.open(&tmp, Open::Create)?;
-        file.write_at(data, 0)?;
-        medium.rename(&tmp, &places.file(path))
     }
 
     /// Makes the directories above `path`.
@@ -176,6 +249,14 @@ impl Applier {
     /// For preconditions; any thread.
     pub(crate) fn lookup(&self) -> Lookup {
         Lookup { medium: self.shared.medium.clone(), places: self.shared.places.clone() }
+    }
+}
+
+/// The content of the file that an operation makes.
+const fn new_file(op: &Op) -> Option<&Bytes> {
+    match op {
+        Op::Put { data, .. } | Op::Append { offset: 0, data, .. } => Some(data),
+        _ => None,
     }
 }
 

@@ -424,6 +424,7 @@ impl State {
                     what: "its number, epoch or chain does not continue this log",
                 });
             }
+            let record = record.checked(self.chain);
             self.take(record, &body);
         }
         self.hear_commit(told, commit);

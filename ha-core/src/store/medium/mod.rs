@@ -9,6 +9,7 @@
 //! calls one by one and proves that each of them is needed.
 
 #[cfg(any(feature = "runtime", feature = "sim"))]
+mod dirs;
 mod path;
 #[cfg(feature = "runtime")]
 mod real;

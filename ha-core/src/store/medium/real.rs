@@ -1,8 +1,9 @@
 //! A directory of the operating system.
 
+use super::dirs::Dirs;
 use super::path::{named, names, split};
 use super::{Entry, Kind, LockError, Medium, MediumFile, MediumLock, Metadata, Open};
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,14 +12,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1 << 20;
+/// What a write past the page cache must be aligned to, in memory and in the file; no disk asks for more.
+const DIRECT_BYTES: usize = 4096;
 
 /// A directory of the operating system. Symbolic links below it are never followed.
 #[derive(Debug)]
 pub struct RealMedium {
-    root: OwnedFd,
+    dirs: Dirs,
     place: PathBuf,
 }
 
@@ -32,7 +36,7 @@ impl RealMedium {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = fs::open(&place, flags, Mode::empty())
             .map_err(|e| named(e, "cannot open the directory", &place))?;
-        Ok(Self { root, place })
+        Ok(Self { dirs: Dirs::new(root), place })
     }
 
     /// The directory `place`, made durably with all its parents if it is missing.
@@ -45,24 +49,23 @@ impl RealMedium {
         Self::open(place)
     }
 
-    /// Opens a directory, name by name, so that no link leads out of the root.
-    fn dir(&self, names: &[&OsStr]) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut at = self.root.try_clone()?;
-        for name in names {
-            at = fs::openat(&at, *name, flags, Mode::empty())?;
-        }
-        Ok(at)
+    fn dir(&self, path: &Path) -> io::Result<Arc<OwnedFd>> {
+        self.dirs.open(path, &names(path)?)
+    }
+
+    /// The directory of `path`, and its last name.
+    fn parent<'p>(&self, path: &'p Path) -> io::Result<(Arc<OwnedFd>, &'p OsStr)> {
+        let (dir, name) = split(path)?;
+        Ok((self.dirs.open(path.parent().unwrap_or(Path::new("")), &dir)?, name))
     }
 
     fn within<T>(
         &self,
         path: &Path,
         what: &str,
-        act: impl FnOnce(OwnedFd, &OsStr) -> io::Result<T>,
+        act: impl FnOnce(&OwnedFd, &OsStr) -> io::Result<T>,
     ) -> io::Result<T> {
-        let (dir, name) = split(path)?;
-        self.dir(&dir).and_then(|dir| act(dir, name)).map_err(|e| named(e, what, path))
+        self.parent(path).and_then(|(dir, name)| act(&dir, name)).map_err(|e| named(e, what, path))
     }
 
     fn between(
@@ -70,13 +73,11 @@ impl RealMedium {
         from: &Path,
         to: &Path,
         what: &str,
-        act: impl FnOnce(OwnedFd, &OsStr, OwnedFd, &OsStr) -> io::Result<()>,
+        act: impl FnOnce(&OwnedFd, &OsStr, &OwnedFd, &OsStr) -> io::Result<()>,
     ) -> io::Result<()> {
-        let (to_dir, to_name) = split(to)?;
-        let to_dir = self.dir(&to_dir).map_err(|e| named(e, what, to))?;
-        self.within(from, &format!("{what} to {}:", to.display()), |dir, name| {
-            act(dir, name, to_dir, to_name)
-        })
+        let (to_dir, to_name) = self.parent(to).map_err(|e| named(e, what, to))?;
+        let done = self.parent(from).and_then(|(dir, name)| act(&dir, name, &to_dir, to_name));
+        done.map_err(|e| named(e, &format!("{what} to {}:", to.display()), from))
     }
 
     fn open_file(&self, path: &Path, how: Open) -> io::Result<File> {
@@ -113,9 +114,14 @@ fn kind_of(mode: FileType) -> Kind {
     }
 }
 
-/// Renames without ever replacing a directory, as the contract says.
-fn rename(from: OwnedFd, from_name: &OsStr, to: OwnedFd, to_name: &OsStr) -> io::Result<()> {
-    match fs::statat(&to, to_name, AtFlags::SYMLINK_NOFOLLOW) {
+/// Renames without ever replacing a directory, as the contract says. A free name takes one call.
+fn rename(from: &OwnedFd, from_name: &OsStr, to: &OwnedFd, to_name: &OsStr) -> io::Result<()> {
+    match fs::renameat_with(from, from_name, to, to_name, RenameFlags::NOREPLACE) {
+        // Taken, or a file system without that flag.
+        Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
+        done => return Ok(done?),
+    }
+    match fs::statat(to, to_name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -154,7 +160,7 @@ impl Medium for RealMedium {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let read = || -> io::Result<Vec<Entry>> {
-            let fd = self.dir(&names(dir)?)?;
+            let fd = self.dir(dir)?;
             let mut entries = Vec::new();
             for entry in Dir::read_from(&fd)? {
                 let entry = entry?;
@@ -177,7 +183,9 @@ impl Medium for RealMedium {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.between(from, to, "cannot rename", rename)
+        let renamed = self.between(from, to, "cannot rename", rename);
+        self.dirs.forget(from);
+        renamed
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -199,19 +207,20 @@ impl Medium for RealMedium {
         self.within(path, "cannot remove the directory", |dir, name| {
             Ok(fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
         })
+        .inspect(|()| self.dirs.forget(path))
     }
 
     fn sync_dir(&self, dir: &Path, _label: &'static str) -> io::Result<()> {
-        let sync = || -> io::Result<()> { Ok(fs::fsync(self.dir(&names(dir)?)?)?) };
+        let sync = || -> io::Result<()> { Ok(fs::fsync(self.dir(dir)?)?) };
         sync().map_err(|e| named(e, "cannot sync the directory", dir))
     }
 
     fn sync_everything(&self, _label: &'static str) -> io::Result<()> {
-        fs::syncfs(&self.root).map_err(|e| named(e, "cannot sync the file system of", &self.place))
+        fs::syncfs(self.dirs.root()).map_err(|e| named(e, "cannot sync the file system of", &self.place))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let stat = fs::fstatvfs(&self.root).map_err(|e| named(e, "cannot look at", &self.place))?;
+        let stat = fs::fstatvfs(self.dirs.root()).map_err(|e| named(e, "cannot look at", &self.place))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -267,12 +276,31 @@ impl RealFile {
         result.map_err(|e| named(e, what, &self.path))
     }
 
+    /// Writes zeros past the page cache where the file system can: they would drive out what is read again,
+    /// and their write-back would come between the syncs of others.
     fn fill(&self, from: u64, to: u64) -> io::Result<()> {
-        let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(to.saturating_sub(from)).unwrap_or(ZEROS_BYTES))];
+        let room = vec![0; ZEROS_BYTES + DIRECT_BYTES];
+        let aligned = room.as_ptr().align_offset(DIRECT_BYTES);
+        let zeros = room.get(aligned..).and_then(|r| r.get(..ZEROS_BYTES)).unwrap_or_default();
+        let whole = |at: u64| at.is_multiple_of(DIRECT_BYTES as u64);
+        let flags = fs::fcntl_getfl(&self.file)?;
+        let direct = whole(from) && whole(to) && fs::fcntl_setfl(&self.file, flags | OFlags::DIRECT).is_ok();
+        let mut filled = self.fill_with(zeros, from, to);
+        if direct {
+            fs::fcntl_setfl(&self.file, flags)?;
+            // Some file systems take the flag and refuse the write.
+            if filled.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::InvalidInput) {
+                filled = self.fill_with(zeros, from, to);
+            }
+        }
+        filled
+    }
+
+    fn fill_with(&self, zeros: &[u8], from: u64, to: u64) -> io::Result<()> {
         let mut at = from;
         while at < to {
             let piece = usize::try_from(to - at).unwrap_or(usize::MAX).min(zeros.len());
-            self.file.write_all_at(zeros.get(..piece).unwrap_or(&zeros), at)?;
+            self.file.write_all_at(zeros.get(..piece).unwrap_or(zeros), at)?;
             at += piece as u64;
         }
         Ok(())
