@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 use ha_core::api::{FrameSender, HeartbeatTransport, LinkDescription, LinkFactory};
 use ha_core::wire::MAX_FRAME_BYTES;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The kernel's room for datagrams not yet received: hundreds of beats, more than any pause worth surviving;
 /// a flood costs this much memory and no more.
@@ -55,8 +57,13 @@ impl LinkFactory for UdpLink {
     }
 
     async fn open(&self) -> io::Result<Box<dyn HeartbeatTransport>> {
-        let socket = tokio::net::UdpSocket::from_std(self.socket(self.bind)?)?;
-        let name = format!("udp {} -> {}", socket.local_addr()?, self.peer);
+        // Not for writing: every datagram that left would wake the receiver.
+        #[expect(
+            deprecated,
+            reason = "a UdpSocket keeps its descriptor open, which is all that the new way asks for"
+        )]
+        let socket = AsyncFd::with_interest(self.socket(self.bind)?, Interest::READABLE)?;
+        let name = format!("udp {} -> {}", socket.get_ref().local_addr()?, self.peer);
         Ok(Box::new(UdpTransport { socket, peer: self.peer, name }))
     }
 
@@ -67,7 +74,7 @@ impl LinkFactory for UdpLink {
 }
 
 struct UdpTransport {
-    socket: tokio::net::UdpSocket,
+    socket: AsyncFd<UdpSocket>,
     peer: SocketAddr,
     name: String,
 }
@@ -75,14 +82,12 @@ struct UdpTransport {
 #[async_trait]
 impl HeartbeatTransport for UdpTransport {
     async fn send(&self, frame: &[u8]) -> io::Result<()> {
-        // Past the runtime's readiness, which is unknown before its first turn and would cost the first beat.
-        let sent = SockRef::from(&self.socket).send_to(frame, &self.peer.into());
-        dropped_at_will(sent)
+        dropped_at_will(self.socket.get_ref().send_to(frame, self.peer))
     }
 
     async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.socket.recv_from(buf).await {
+            match self.socket.async_io(Interest::READABLE, |socket| socket.recv_from(buf)).await {
                 Ok((len, _)) => return Ok(len),
                 // An earlier datagram met no listener: the peer is down, which silence says anyway.
                 Err(e) if e.kind() == ErrorKind::ConnectionRefused => {}

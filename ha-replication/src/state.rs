@@ -121,6 +121,8 @@ pub(crate) struct Session {
     pub incarnation: Incarnation,
     pub last_frame: Instant,
     pub serial: u32,
+    /// Frames that had been pushed at the last tick.
+    pub frames: u64,
     pub said: Option<Standing>,
     pub heard: Option<Position>,
     pub reply_due: bool,

@@ -193,8 +193,8 @@ fn pair() -> Config {
     let config = Config::pair("mail-pair", NODES[0], NODES[1])
         .link(LinkConfig::datagram(DATAGRAMS[0], ms(20), ms(200)))
         .link(LinkConfig::datagram(DATAGRAMS[1], ms(20), ms(200)))
-        .link(LinkConfig::serial(SERIAL, ms(50), ms(250), BAUD))
-        .link(LinkConfig::evidence(MIRROR_LINK, ms(50), ms(250)))
+        .link(LinkConfig::serial(SERIAL, ms(60), ms(250), BAUD))
+        .link(LinkConfig::evidence(MIRROR_LINK, ms(60), ms(250)))
         .group(mail)
         .fence(FenceConfig::new(ms(200)));
     let timing = TimingConfig::for_links(&config.links, config.fence.as_ref());

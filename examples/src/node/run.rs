@@ -120,7 +120,7 @@ fn open_mirror(
     let MirrorAddresses { listen, peer } = settings.mirror;
     // Acknowledgements that stop for longer than this are what the engine calls a stall.
     let silence = settings.config.timing.mirror_stall;
-    let limits = Limits { silence, keepalive: silence / 4, ..Limits::default() };
+    let limits = Limits { silence, keepalive: silence / 3, ..Limits::default() };
     let mirror = MirrorId::from_name(&settings.config.cluster);
     let dir = settings.dir.join("mirror");
     let config = MirrorConfig::new(dir, mirror, NodeId(settings.me), incarnation, listen, peer, token)

@@ -35,7 +35,8 @@ impl Engine {
 
     pub(super) fn grant_permission(&mut self, g: GroupId) {
         let until = self.st.now + self.cfg.timing.token_validity;
-        let renew_at = self.st.now + self.cfg.timing.token_validity / 4;
+        // At the latest; whatever wakes the engine earlier renews it, so that beats carry it along.
+        let renew_at = self.st.now + self.cfg.timing.token_validity / 2;
         let gr = self.gr(g);
         gr.valid_until = until;
         gr.renew_at = renew_at;
@@ -48,7 +49,8 @@ impl Engine {
         for g in self.group_ids() {
             let gr = self.group(g);
             let holds = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
-            if holds && self.st.now >= gr.renew_at {
+            let fresh = self.cfg.timing.token_validity * 4 / 5;
+            if holds && self.st.now + fresh >= gr.valid_until {
                 self.grant_permission(g);
             }
         }

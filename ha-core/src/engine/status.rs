@@ -125,10 +125,22 @@ impl Engine {
     }
 
     pub(super) fn compute_wake(&self) -> Instant {
+        let next = self.beat_deadline().min(self.next_judgement());
         if self.st.ended {
-            return Instant::FAR;
+            Instant::FAR
+        } else if next <= self.st.now {
+            // Never ask to be woken in the past: a level-triggered rule that waits for a fact would spin.
+            self.st.now + std::time::Duration::from_micros(100)
+        } else {
+            next
         }
-        let mut next = self.beat_deadline().min(self.membership_deadline()).min(self.permission_deadline());
+    }
+
+    /// When time alone decides something next. At any earlier deadline only beats are due, and whoever drives
+    /// the engine need not look first whether anything was heard.
+    #[must_use]
+    pub fn next_judgement(&self) -> Instant {
+        let mut next = self.membership_deadline().min(self.permission_deadline());
         next = next.min(self.fence_deadline()).min(self.leaving_deadline());
         next = next.min(self.st.write.as_ref().map_or(Instant::FAR, |w| w.deadline));
         next = next.min(self.st.ops.values().map(|o| o.deadline).min().unwrap_or(Instant::FAR));
@@ -143,8 +155,7 @@ impl Engine {
                 next = next.min(since + self.straggler_budget(g));
             }
         }
-        // Never ask to be woken in the past: a level-triggered rule that waits for a fact would spin.
-        if next <= self.st.now { self.st.now + std::time::Duration::from_micros(100) } else { next }
+        next
     }
 
     fn group_deadline(&self, gr: &Group) -> Instant {

@@ -1,6 +1,7 @@
 //! Puts a node together and starts it.
 
 use super::agents::{Agents, Offered, check_links, match_agents};
+use super::alarm::Alarm;
 use super::arrivals::{Arrival, ArrivalReceiver, ArrivalSender, Request};
 use super::clock::BootClock;
 use super::control::{Control, Turn};
@@ -385,6 +386,8 @@ impl Seed {
             names,
             engine,
             clock,
+            alarm: Alarm::new()
+                .map_err(|source| NodeError::System { what: "make the control thread's timer", source })?,
             links,
             agents,
             data,

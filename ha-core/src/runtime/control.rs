@@ -2,9 +2,9 @@
 //!
 //! # One turn
 //!
-//! 1. Sleep until something arrives or the earliest deadline comes. A timer is only an alarm clock: what is due
+//! 1. Sleep until something arrives or the earliest deadline comes. The timer is only an alarm clock: what is due
 //!    is decided by reading the boot clock.
-//! 2. If the engine's deadline is due, let the tokio driver look at the sockets once more.
+//! 2. If the engine is about to judge by time, let the tokio driver look at the sockets once more.
 //! 3. Feed, in this order: everything that the sockets held, completions and changes from other threads,
 //!    requests of the program, what the shell itself noticed (fence timeouts, application stall), and at last
 //!    the tick. So a node that was stopped hears what waited for it before it judges anybody.
@@ -13,6 +13,7 @@
 //! 5. Send, publish the status, feed the guardian.
 
 use super::agents::Agents;
+use super::alarm::Alarm;
 use super::arrivals::{Arrival, ArrivalReceiver, Request};
 use super::data_slot::DataSlot;
 use super::durable::DurableLane;
@@ -31,12 +32,10 @@ use crate::guardian::GuardianClient;
 use crate::{Epoch, GroupId, Instant, OpId};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Sleep;
 
 /// The longest sleep, should nothing be due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -53,6 +52,7 @@ pub(super) struct Control {
     pub(super) names: Names,
     pub(super) engine: Engine,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) alarm: Alarm,
     pub(super) links: Links,
     pub(super) agents: Arc<Agents>,
     pub(super) data: Vec<Option<Arc<DataSlot>>>,
@@ -103,7 +103,7 @@ impl Turn {
             published_at: now,
             status_stale: true,
             fed_at: Instant::ZERO,
-            feed_interval: (feed_limit / 8).clamp(Duration::from_millis(5), Duration::from_millis(50)),
+            feed_interval: (feed_limit / 6).clamp(Duration::from_millis(5), Duration::from_millis(50)),
             ended: None,
         }
     }
@@ -112,7 +112,6 @@ impl Turn {
 impl Control {
     /// Runs until the node ends. Gives back the lane whose store is still open.
     pub(super) async fn run(mut self) -> (Ended, DurableLane) {
-        let mut alarm = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
             self.carry_out_pending();
             self.publish();
@@ -121,18 +120,22 @@ impl Control {
                 self.say_farewell(ended).await;
                 return (ended, self.durable);
             }
-            self.wait(&mut alarm).await;
+            self.wait().await;
             self.take_turn().await;
         }
     }
 
-    async fn wait(&mut self, alarm: &mut Pin<Box<Sleep>>) {
+    async fn wait(&mut self) {
         let span = self.next_wake().since(self.clock.now()).min(LONGEST_SLEEP);
-        alarm.as_mut().reset(tokio::time::Instant::now() + span);
+        if let Err(e) = self.alarm.set(span) {
+            let what = format!("the kernel's timer refused {span:?}: {e}");
+            self.note("timer", what);
+            return self.end(Ended::Crashed);
+        }
         poll_fn(|cx| {
             let heard = self.links.poll(cx);
             let arrived = self.poll_queues(cx);
-            let due = alarm.as_mut().poll(cx).is_ready();
+            let due = self.alarm.poll(cx).is_ready();
             if heard || arrived || due { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -161,7 +164,7 @@ impl Control {
     }
 
     async fn take_turn(&mut self) {
-        if self.now() >= self.engine.next_deadline() {
+        if self.now() >= self.engine.next_judgement() {
             // Tokio knows only of datagrams that its driver saw; this makes it look before anybody is judged.
             tokio::task::yield_now().await;
             poll_fn(|cx| {
@@ -374,7 +377,8 @@ impl Control {
             }
         }
         let now = self.now();
-        if now >= self.turn.fed_at + self.turn.feed_interval {
+        // A turn that comes for another reason feeds early, so that none comes for this one.
+        if now >= self.turn.fed_at + self.turn.feed_interval / 2 {
             self.turn.fed_at = now;
             let _ = guardian.feed(&self.turn.owned);
         }

@@ -12,6 +12,7 @@
 //! happens to calls that overrun.
 
 mod agents;
+mod alarm;
 mod arrivals;
 mod builder;
 mod clock;

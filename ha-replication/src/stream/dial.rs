@@ -158,6 +158,7 @@ impl State {
             incarnation,
             last_frame: self.cfg.clock.now(),
             serial: 0,
+            frames: 0,
             said: None,
             heard: None,
             reply_due: false,
@@ -195,7 +196,11 @@ impl State {
         let epoch = self.leader().map_or(ha_core::Epoch(0), |l| l.epoch);
         let commit = self.commit;
         if let Some(session) = &mut self.session {
-            session.outbox.push(&Message::Keepalive { epoch, commit });
+            // Whatever was sent since the last tick was a sign of life.
+            if session.outbox.frames() == session.frames {
+                session.outbox.push(&Message::Keepalive { epoch, commit });
+            }
+            session.frames = session.outbox.frames();
             if gap > OWN_GAP {
                 session.last_frame += gap;
             }

@@ -79,6 +79,11 @@ impl Seal {
         Self { key: Hmac::new_from_slice(key.as_slice()).expect("a key of any length"), next: 0 }
     }
 
+    /// Frames sealed, or opened, so far.
+    pub(crate) const fn frames(&self) -> u64 {
+        self.next
+    }
+
     /// Appends a sealed frame to `out`.
     pub(crate) fn push(&mut self, out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
         let body: usize = parts.iter().map(|p| p.len()).sum();

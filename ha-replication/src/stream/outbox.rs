@@ -58,6 +58,11 @@ impl Outbox {
         }
     }
 
+    /// Frames pushed so far.
+    pub(crate) fn frames(&self) -> u64 {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).seal.frames()
+    }
+
     /// Bytes that the socket did not take yet.
     pub(crate) fn waiting(&self) -> usize {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
