@@ -8,10 +8,16 @@ use ha_core::NodeId;
 use ha_core::api::LinkFactory;
 use ha_core::config::{Config, FenceConfig, LinkConfig, TimingConfig};
 use ha_core::engine::Predecessor;
-use ha_core::runtime::{Node, NodeBuilder};
+use ha_core::runtime::{LinkReport, Node, NodeBuilder};
 use ha_core::wire::PairKey;
 use runtime_support::*;
 use std::sync::Arc;
+use std::time::Duration;
+
+const SAME_NAME: &str = "two nodes carry one name";
+const OTHER_KEY: &str = "key files differ";
+const OTHER_CLUSTER: &str = "another cluster";
+const LIMIT: Duration = Duration::from_secs(30);
 
 type Paths = Vec<[Arc<dyn LinkFactory>; 2]>;
 
@@ -30,8 +36,8 @@ fn node(pair: &Pair, paths: &Paths, end: u8, config: Arc<Config>, me: u8, key: u
     builder
 }
 
-/// Both refuse what the other says, ask their operators, and serve nothing.
-async fn both_refuse(config_of: impl Fn(&Pair, u8) -> Arc<Config>, names: [u8; 2], keys: [u8; 2]) {
+/// Both refuse what the other says and say why, ask their operators, and serve nothing.
+async fn both_refuse(config_of: impl Fn(&Pair, u8) -> Arc<Config>, names: [u8; 2], keys: [u8; 2], why: &str) {
     let pair = Pair::new(config());
     let paths: Paths = LINKS.into_iter().map(udp).collect();
     let mut nodes = Vec::new();
@@ -47,18 +53,22 @@ async fn both_refuse(config_of: impl Fn(&Pair, u8) -> Arc<Config>, names: [u8; 2
         assert!(node.token("mail").unwrap().check(now()).is_err());
         // What was refused is counted for every path, and nothing was believed.
         assert!(node.traffic().iter().all(|t| t.rejected() > 0 && t.received() == 0));
+        let says = |link: &LinkReport| link.last_refusal.as_ref().is_some_and(|text| text.contains(why));
+        let mut status = node.status();
+        let named = status.wait_for(|s| s.peer.links.iter().all(says));
+        tokio::time::timeout(LIMIT, named).await.expect("the refusal is named on every link").unwrap();
     }
     assert!(pair.machines.iter().all(|m| !m.service.is_running()));
 }
 
 #[tokio::test]
 async fn two_nodes_with_one_name_refuse_each_other_and_neither_serves() {
-    both_refuse(|pair, _| pair.config.clone(), [0, 0], [9, 9]).await;
+    both_refuse(|pair, _| pair.config.clone(), [0, 0], [9, 9], SAME_NAME).await;
 }
 
 #[tokio::test]
 async fn two_nodes_with_different_keys_refuse_each_other_and_neither_serves() {
-    both_refuse(|pair, _| pair.config.clone(), [0, 1], [9, 8]).await;
+    both_refuse(|pair, _| pair.config.clone(), [0, 1], [9, 8], OTHER_KEY).await;
 }
 
 #[tokio::test]
@@ -68,7 +78,7 @@ async fn nodes_of_two_clusters_refuse_each_other_and_neither_serves() {
         config.cluster = format!("post-{end}");
         Arc::new(config)
     };
-    both_refuse(config_of, [0, 1], [9, 9]).await;
+    both_refuse(config_of, [0, 1], [9, 9], OTHER_CLUSTER).await;
 }
 
 /// Each is proven for itself; together both could shoot in one slot. The switch is there and is not used.

@@ -143,3 +143,38 @@ fn an_operators_copy_begins_above_every_epoch_of_the_absent_one() {
     sound(&cluster);
     assert!(cluster.actor(GROUP).is_some(), "{}", cluster.timeline());
 }
+
+/// The owner asks to go alone, and hands over before the answer arrives: the consent and the release cross.
+#[test]
+fn an_owner_that_loses_the_outside_while_it_asks_leaves_one_copy_current() {
+    for late in 0..700 {
+        let mut cluster = served(true);
+        // The question waits on this line, the answer for this disk.
+        cluster.inject(Fault::Slow(1, ms(250), seconds(6)));
+        cluster.inject(Fault::SlowDisk(1, ms(300), seconds(6)));
+        cluster.inject(Fault::CutNetwork(seconds(6)));
+        cluster.run_for(ms(late));
+        cluster.inject(Fault::NoOutside(0, seconds(6) - ms(late)));
+        cluster.run_for(seconds(5) - ms(late));
+        sound(&cluster);
+        assert!(cluster.actor(GROUP).is_some(), "lost {late} ms later: nobody\n{}", cluster.timeline());
+        cluster.run_for(seconds(14));
+        sound(&cluster);
+        let whole = (0..2).any(|n| protection(&cluster, n) == Some(Protection::Full));
+        assert!(whole, "lost {late} ms later\n{}", cluster.timeline());
+    }
+}
+
+/// What the owner cannot reach because its network is gone is handed over, not served where nobody is.
+#[test]
+fn an_owner_whose_network_fails_waits_for_the_outside_view_before_it_asks() {
+    for late in (0..250).step_by(10) {
+        let mut cluster = served(true);
+        cluster.inject(Fault::CutNetwork(seconds(6)));
+        cluster.run_for(ms(late));
+        cluster.inject(Fault::NoOutside(0, seconds(6) - ms(late)));
+        cluster.run_for(seconds(4) - ms(late));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), Some(1), "lost {late} ms later\n{}", cluster.timeline());
+    }
+}

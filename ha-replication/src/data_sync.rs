@@ -2,8 +2,8 @@
 
 use crate::hub::Hub;
 use crate::mirror::Mirror;
+use crate::outcome::UnknownReason;
 use crate::state::{Role, State};
-use crate::transaction::UnknownReason;
 use async_trait::async_trait;
 use ha_core::api::{Ctx, DataReports, DataSync, ResourceError};
 use ha_core::engine::{AckRule, DataReport};

@@ -1,10 +1,10 @@
 //! Preconditions of a transaction, against the tree as it will be when everything before it is applied.
 
 use crate::ops::{Op, RelPath};
+use crate::outcome::RejectReason;
 use crate::record::KeyHash;
 use crate::state::State;
 use crate::store::{Entry, Lookup};
-use crate::transaction::RejectReason;
 use ha_core::Lsn;
 use std::collections::HashMap;
 

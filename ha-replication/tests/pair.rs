@@ -422,3 +422,46 @@ async fn evidence_frames_pass() {
     assert_eq!(newer.recv(&mut buf).await.unwrap(), 4);
     assert!(a.mirror.evidence_link("e").open_sender().is_err());
 }
+
+/// The old primary follows the new one for a few milliseconds and is gone: what it did in between must not keep
+/// the new one waiting for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_leaves_keeps_nobody_waiting() {
+    let pair = Pair::new().await;
+    let mut life = 10;
+    let mut open = |node: u8| {
+        life += 1;
+        Side::open(pair.config(node, life))
+    };
+    let (a, mut b) = (open(0), open(1));
+    b.promote(1, BOTH).await;
+    b.caught_up().await;
+    for round in 1..60_u64 {
+        let mails = (0..20).map(|n| {
+            let (mirror, path) = (b.mirror.clone(), format!("r{round}/{n}"));
+            tokio::spawn(async move { mirror.begin().put(&path, "mail").commit().await })
+        });
+        let mails: Vec<_> = mails.collect();
+        tokio::task::yield_now().await;
+        b.token.revoke();
+        b.data.demote(&b.ctx(2 * round - 1)).await.unwrap();
+        let gone = async {
+            tokio::time::sleep(Duration::from_micros(round % 20 * 300)).await;
+            drop(b);
+        };
+        let (promoted, ()) =
+            tokio::join!(tokio::time::timeout(Duration::from_secs(5), a.promote(2 * round, ALONE)), gone);
+        assert!(promoted.is_ok(), "round {round}: {:#?}", a.mirror.status());
+        for mail in mails {
+            mail.await.unwrap();
+        }
+        b = open(1);
+        a.caught_up().await;
+        let admitted = AckRule::Both(Generation(3));
+        a.data.acknowledge(Epoch(2 * round), admitted);
+        a.until("the admission", |s| s.report.rule == Some(admitted) && s.report.caught_up.is_some()).await;
+        a.data.demote(&a.ctx(2 * round)).await.unwrap();
+        b.promote(2 * round + 1, BOTH).await;
+        b.caught_up().await;
+    }
+}

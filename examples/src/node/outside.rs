@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-const INTERVAL: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(25);
 /// Unanswered questions in a row after which the outside is not reachable. Questions are counted, not time: a node that
 /// was frozen itself asked none meanwhile.
 const MISSED: u32 = 3;

@@ -91,6 +91,7 @@ fn canonical_groups(st: &mut State, now: Instant) {
         }
         gr.hold_until = gr.hold_until.map(|at| relative(at, now));
         gr.switching = gr.switching.map(|at| relative(at, now));
+        gr.stalled_since = gr.stalled_since.map(|at| relative(at, now));
         rel(&mut gr.question_repeat);
         rel(&mut gr.valid_until);
         rel(&mut gr.renew_at);

@@ -112,6 +112,7 @@ impl Engine {
         gr.admit = None;
         gr.data.caught_up = None;
         gr.data.stalled = false;
+        gr.stalled_since = None;
         if let Some(proof) = exclusion {
             self.emit(EventKind::Alone { group: g, generation, proof });
         }

@@ -182,7 +182,7 @@ impl Engine {
         }
         match proof {
             StopProof::Released { final_lsn: Some(last), forced: false, .. } => {
-                self.is_member(g) && gr.data.durable >= last
+                (self.is_member(g) || self.consent_was_unused(g)) && gr.data.durable >= last
             }
             StopProof::Fenced { scope: FenceScope::Access } => false,
             StopProof::Released { .. }
@@ -204,6 +204,19 @@ impl Engine {
         gr.admission.is_some_and(|a| owner.is_none_or(|o| o == a.incarnation))
             && both(self.st.record.group(g).set)
             && both(self.st.durable.group(g).set)
+    }
+
+    /// This copy consented that its owner goes on without it, and the owner handed over instead: its own record
+    /// left the same generation, so that it never acknowledged anything without this copy.
+    fn consent_was_unused(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        let (record, durable) = (self.st.record.group(g).set, self.st.durable.group(g).set);
+        let Some(r) = gr.release.filter(|r| r.excluded) else { return false };
+        let theirs = self.st.peer.claims.get(&g).map(|c| c.set);
+        record == durable
+            && theirs == Some(durable)
+            && self.st.peer.incarnation() == Some(r.incarnation)
+            && matches!(durable, SetRecord::Out { epoch, .. } if epoch == r.epoch)
     }
 
     /// Whether this node could take the group over at once.

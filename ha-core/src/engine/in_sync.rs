@@ -3,7 +3,7 @@
 use super::claim::exclusion_of;
 use super::machine::Engine;
 use super::state::{Admission, Ask, AskedConsent, Role, Why};
-use super::{AckRule, Action, CaughtUp, ClaimState, EventKind, PeerState, Question, TimeoutEdge};
+use super::{AckRule, Action, CaughtUp, ClaimState, EventKind, LinkState, PeerState, Question, TimeoutEdge};
 use crate::{Epoch, ExclusionProof, Generation, GroupId, Nonce, SetRecord};
 
 /// A live peer that let this many questions pass is mute.
@@ -23,7 +23,7 @@ impl Engine {
                 self.note_full(g, generation);
                 if let Some(proof) = self.exclusion_proof(g) {
                     self.exclude(g, generation, proof);
-                } else if self.has_left(g, generation) {
+                } else if self.has_left(g, generation) && !self.is_stopping(g) {
                     self.exclude(g, generation, ExclusionProof::Consented);
                 } else {
                     self.seek_consent(g, generation);
@@ -112,10 +112,10 @@ impl Engine {
 
     /// The acknowledgements stopped although the peer lives: hand over if it sees more, else ask (rules 2, 10).
     fn seek_consent(&mut self, g: GroupId, generation: Generation) {
-        let gr = self.group(g);
-        if matches!(gr.role, Role::Stopping { .. }) {
+        if self.is_stopping(g) {
             return;
         }
+        let gr = self.group(g);
         if self.st.peer.state == PeerState::Dead && self.fencing_is_hopeless() {
             self.ask_operator(g, Question::NoExclusionProof);
         } else if gr.question == Some(Question::NoExclusionProof) && self.st.peer.is_alive() {
@@ -142,7 +142,23 @@ impl Engine {
             return;
         }
         self.gr(g).outside_seen = None;
-        self.ask_consent(g, generation);
+        if self.network_is_judged(g) {
+            self.ask_consent(g, generation);
+        }
+    }
+
+    fn is_stopping(&self, g: GroupId) -> bool {
+        matches!(self.group(g).role, Role::Stopping { .. })
+    }
+
+    /// Whether beats on the network say what befell it: they still pass, or its links are dead. Until then the
+    /// view of the outside is as old as the fault, and who asks to go alone may be the one that is cut off.
+    fn network_is_judged(&self, g: GroupId) -> bool {
+        let Some(since) = self.group(g).stalled_since else { return true };
+        let links = self.st.links.iter().zip(&self.cfg.links);
+        let mut network = links.filter(|(_, c)| !c.evidence_only && c.bits_per_second.is_none());
+        let passes = network.clone().any(|(link, _)| link.last_heard.is_some_and(|at| at > since));
+        passes || network.all(|(link, _)| !matches!(link.state, LinkState::Up | LinkState::Suspect))
     }
 
     fn peer_sees_more(&self, g: GroupId) -> bool {

@@ -122,7 +122,10 @@ impl Engine {
             Input::Fence { op, answer } => self.take_fence(op, answer),
             Input::Data { group, report } => {
                 if self.knows(group) {
-                    self.gr(group).data = report;
+                    let now = self.st.now;
+                    let gr = self.gr(group);
+                    gr.data = report;
+                    gr.stalled_since = report.stalled.then(|| gr.stalled_since.unwrap_or(now));
                 }
             }
             Input::Outside { reachable } => self.st.outside = reachable,

@@ -307,7 +307,8 @@ impl Engine {
         let epoch = self.group(g).epoch;
         let mirrored = self.group_config(g).mirrored;
         let set = self.st.record.group(g).set;
-        let excluded = mirrored && why == Why::Handover;
+        // Who is alone stays the only current copy, whatever it wanted to hand over to.
+        let excluded = mirrored && why == Why::Handover && matches!(set, SetRecord::Both { .. });
         if excluded {
             self.rec(g).set = SetRecord::Out { epoch, generation: set.generation() };
         }

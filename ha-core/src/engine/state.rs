@@ -239,6 +239,8 @@ pub(super) struct Group {
     pub confirm: Option<(Epoch, Nonce)>,
     // --- the mirror's set ---
     pub data: DataReport,
+    /// Since when the mirror reports that acknowledgements stopped.
+    pub stalled_since: Option<Instant>,
     pub admission: Option<Admission>,
     pub admit: Option<(Epoch, Generation)>,
     pub admitting: Option<Admission>,
@@ -356,6 +358,7 @@ impl Group {
             ready: None,
             confirm: None,
             data: DataReport::default(),
+            stalled_since: None,
             admission: None,
             admit: None,
             admitting: None,

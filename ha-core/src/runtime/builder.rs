@@ -378,7 +378,7 @@ impl Seed {
         let liveness = Liveness::start(&handle, clock.clone(), config.timing.application_stall);
         let now = clock.now();
         let engine = Engine::boot(config.clone(), boot, now);
-        let first = StatusReport::new(&config.cluster, &names, &engine.status());
+        let first = StatusReport::new(&config.cluster, &names, &engine.status(), &[]);
         let (status, watched) = watch::channel(first);
         let turn = Turn::new(now, config.timing.feed_limit);
         let control = Control {

@@ -82,6 +82,7 @@ pub(super) struct Turn {
     /// What the guardian has to release should this process die now.
     owned: Vec<(GroupId, Epoch)>,
     published: Option<Status>,
+    refusals: Vec<Option<String>>,
     published_at: Instant,
     status_stale: bool,
     fed_at: Instant,
@@ -100,6 +101,7 @@ impl Turn {
             held: BTreeMap::new(),
             owned: Vec::new(),
             published: None,
+            refusals: Vec::new(),
             published_at: now,
             status_stale: true,
             fed_at: Instant::ZERO,
@@ -394,8 +396,8 @@ impl Control {
     fn refresh_status(&mut self) {
         let now = self.now();
         (self.turn.status_stale, self.turn.published_at) = (false, now);
-        let status = self.engine.status();
-        if self.turn.published.as_ref() == Some(&status) {
+        let (status, refusals) = (self.engine.status(), self.links.refusals());
+        if self.turn.published.as_ref() == Some(&status) && self.turn.refusals == refusals {
             return;
         }
         let owned = self.engine.owned();
@@ -403,8 +405,9 @@ impl Control {
             self.turn.owned = owned;
             self.turn.fed_at = Instant::ZERO;
         }
-        self.status.send_replace(StatusReport::new(&self.config.cluster, &self.names, &status));
-        self.turn.published = Some(status);
+        let report = StatusReport::new(&self.config.cluster, &self.names, &status, &refusals);
+        self.status.send_replace(report);
+        (self.turn.published, self.turn.refusals) = (Some(status), refusals);
     }
 
     /// Ends the node in order: permissions first, then the last beats.

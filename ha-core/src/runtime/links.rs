@@ -89,6 +89,8 @@ struct Path {
     outbox: RefCell<Vec<u8>>,
     waiting: Cell<bool>,
     busy: Cell<bool>,
+    /// Why a frame was refused, as last said.
+    refusal: RefCell<Option<String>>,
     /// The state of the session in which its testament was last handed out.
     testament: Cell<u64>,
     link: LinkId,
@@ -120,6 +122,7 @@ impl Links {
                 outbox: RefCell::default(),
                 waiting: Cell::new(false),
                 busy: Cell::new(false),
+                refusal: RefCell::new(None),
                 testament: Cell::new(0),
                 link: u.link,
                 traffic: u.traffic,
@@ -158,6 +161,11 @@ impl Links {
     /// The next thing that was heard.
     pub(super) fn next_heard(&self) -> Option<Input> {
         self.heard.borrow_mut().pop_front()
+    }
+
+    /// Of each path: why a frame was refused, as last said.
+    pub(super) fn refusals(&self) -> Vec<Option<String>> {
+        self.ports.iter().map(|port| port.path.refusal.borrow().clone()).collect()
     }
 
     /// Resolves when every frame was handed to its transport.
@@ -256,6 +264,7 @@ async fn receive_turn(
                 let rejected = path.traffic.rejected.fetch_add(1, Ordering::Relaxed) + 1;
                 // A flood of them must not become a flood of log lines.
                 if rejected.is_power_of_two() {
+                    path.refusal.replace(Some(e.to_string()));
                     tracing::warn!(target: "ha_core", link = path.factory.name(), error = %e, rejected, "a frame was rejected");
                 }
             }

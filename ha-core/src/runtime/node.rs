@@ -88,7 +88,8 @@ impl Node {
         self.command(Command::Switchover(self.group(name)?))
     }
 
-    /// Says how many outside targets answered. Call it when the number changes.
+    /// Says how many outside targets answered. Call it when the number changes, and notice a loss within the
+    /// shortest *dead* of a network link: an owner whose network failed compares by then.
     ///
     /// # Errors
     /// [`NodeError::Busy`] or [`NodeError::Ended`]: the number was not taken.

@@ -47,6 +47,9 @@ pub struct LinkReport {
     pub link: String,
     /// `silent`, `half-open`, `up`, `suspect` or `dead`.
     pub state: String,
+    /// Why the last frame that was not believed was refused; none if nothing was refused yet.
+    #[serde(default)]
+    pub last_refusal: Option<String>,
 }
 
 /// A group in a [`StatusReport`].
@@ -84,14 +87,19 @@ pub struct QuestionReport {
 }
 
 impl StatusReport {
-    pub(super) fn new(cluster: &str, names: &Names, status: &Status) -> Self {
+    /// `refusals`: the last one of each link, or none.
+    pub(super) fn new(cluster: &str, names: &Names, status: &Status, refusals: &[Option<String>]) -> Self {
         let links = (0u8..).map(crate::LinkId).zip(&status.peer.links);
         let peer = PeerReport {
             node: names.node(crate::config::Config::peer_of(status.me)),
             state: kebab(&status.peer.state),
             incarnation: status.peer.incarnation.map(|i| format!("{:032x}", i.0)),
             links: links
-                .map(|(id, state)| LinkReport { link: names.link(id), state: kebab(state) })
+                .map(|(id, state)| LinkReport {
+                    link: names.link(id),
+                    state: kebab(state),
+                    last_refusal: refusals.get(usize::from(id.0)).cloned().flatten(),
+                })
                 .collect(),
             fence_lied: status.peer.fence_lied,
         };
@@ -303,9 +311,12 @@ mod tests {
             fence_lied: false,
         };
         let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group] };
-        let report = StatusReport::new("post", &names(), &status);
+        let report = StatusReport::new("post", &names(), &status, &[Some("noise".into())]);
         assert_eq!((report.node.as_str(), report.peer.node.as_str()), ("left", "right"));
-        assert_eq!(report.peer.links[0], LinkReport { link: "lan".into(), state: "half-open".into() });
+        assert_eq!(
+            report.peer.links[0],
+            LinkReport { link: "lan".into(), state: "half-open".into(), last_refusal: Some("noise".into()) }
+        );
         let mail = report.group("mail").unwrap();
         assert_eq!((mail.role.as_str(), mail.protection.as_str()), ("blocked", "catching-up"));
         assert_eq!(mail.question.as_ref().unwrap().kind, "no-stop-proof");

@@ -110,8 +110,10 @@ fn outage(t: &Terms<'_>, fault: FaultKind) -> Outage {
         FaultKind::FreezeShort => Outage::freeze_short(t.dead),
         FaultKind::HeartbeatCut if t.has_other_evidence() => Outage::of(fault, Vec::new(), Duration::ZERO),
         FaultKind::HeartbeatCut => by_fence(t, fault, t.slot_wait(), takes_over),
-        FaultKind::ReplicationCut => asking(t, fault, t.fastest_word),
-        FaultKind::NetworkCut => asking(t, fault, t.slowest_word),
+        FaultKind::ReplicationCut => asking(t, fault, t.fastest_word, t.fastest_word),
+        FaultKind::NetworkCut => {
+            asking(t, fault, t.slowest_word, t.network_dead.saturating_sub(t.config.timing.mirror_stall))
+        }
         FaultKind::NetworkCutActive => Outage::of(
             fault,
             vec![
@@ -160,12 +162,14 @@ fn by_fence(t: &Terms<'_>, fault: FaultKind, slot: Duration, rest: Addend) -> Ou
 }
 
 /// An outage that the live peer's consent ends.
-fn asking(t: &Terms<'_>, fault: FaultKind, word: Duration) -> Outage {
+/// `judged`: until the beats say whether the network failed as well.
+fn asking(t: &Terms<'_>, fault: FaultKind, word: Duration, judged: Duration) -> Outage {
     if !t.is_mirrored() {
         return Outage::of(fault, Vec::new(), Duration::ZERO);
     }
     let addends = vec![
         Addend::new("the mirror notices", t.config.timing.mirror_stall),
+        Addend::new("beats on the network pass, or are missed", judged),
         Addend::new("question and answer", word.saturating_mul(2)),
         Addend::new("records on both nodes (allowance)", allowance::DURABLE.saturating_mul(2)),
     ];

@@ -13,6 +13,8 @@ pub(super) struct Terms<'a> {
     pub(super) dead: Duration,
     /// The earliest: the node's deadline when only that link was up.
     pub(super) earliest_dead: Duration,
+    /// The latest deadline of a link over the network; zero without one.
+    pub(super) network_dead: Duration,
     pub(super) slot: Duration,
     /// Longest from the order to the node's end and the device's word; zero without a device.
     pub(super) fence: Duration,
@@ -33,6 +35,11 @@ impl<'a> Terms<'a> {
             drift: Drift(config.timing.drift_ppm),
             dead: config.latest_dead(),
             earliest_dead: voting().map(|link| link.dead).min().unwrap_or_default(),
+            network_dead: voting()
+                .filter(|link| link.bits_per_second.is_none())
+                .map(|link| link.dead)
+                .max()
+                .unwrap_or_default(),
             slot: config.slot(),
             fence: config.fence.as_ref().map_or(Duration::ZERO, |fence| fence.timeout + fence.effect),
             slowest_interval: config.links.iter().map(|link| link.interval).max().unwrap_or_default(),

@@ -268,7 +268,8 @@ fn mend(
     }
     let doing = "cannot clear the end of the journal";
     if let Some(last) = found.used.back() {
-        rewrite(last).map_err(StoreError::io(doing))?;
+        let newest = found.records.last().map_or(HARD_PAYLOAD_BYTES, |record| record.bytes.len());
+        rewrite(last, newest as u64).map_err(StoreError::io(doing))?;
     }
     if found.stale {
         let tail = found.used.back().map(|last| (last, last.end));
@@ -291,9 +292,10 @@ fn mend(
     }
 }
 
-/// Writes the newest batch again: if its sync failed, it may be visible and yet never reach the disk.
-fn rewrite(last: &Segment) -> io::Result<()> {
-    let span = BATCH_BYTES.max(HARD_PAYLOAD_BYTES as u64 + BLOCK_BYTES) + BLOCK_BYTES;
+/// Writes the newest batch again, which ends with a record of `newest` bytes and is no longer than that record or
+/// a batch: if its sync failed, it may be visible and yet never reach the disk.
+fn rewrite(last: &Segment, newest: u64) -> io::Result<()> {
+    let span = BATCH_BYTES.max(newest + BLOCK_BYTES) + BLOCK_BYTES;
     let end = last.end.next_multiple_of(BLOCK_BYTES);
     let start = end.saturating_sub(span) / BLOCK_BYTES * BLOCK_BYTES;
     let mut bytes = vec![0; (last.end - start) as usize];

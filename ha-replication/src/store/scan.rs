@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::layout::Shared;
 use super::segment::{BLOCK_BYTES, Segment};
-use crate::record::{Chain, HEADER_BYTES, Head, MirrorId, Record, RecordError};
+use crate::record::{Chain, HARD_PAYLOAD_BYTES, HEADER_BYTES, Head, MirrorId, Record, RecordError};
 use bytes::Bytes;
 use ha_core::store::medium::{MediumFile, read_full};
 use ha_core::{Epoch, Lsn};
@@ -12,6 +12,8 @@ use std::io;
 use std::sync::Arc;
 
 const READ_BYTES: usize = 256 << 10;
+/// A batch is at most this long, or one record.
+const LONGEST_BATCH_BYTES: u64 = (HARD_PAYLOAD_BYTES as u64).next_multiple_of(BLOCK_BYTES) + 2 * BLOCK_BYTES;
 
 /// Walks one segment.
 pub(super) struct Cursor {
@@ -37,7 +39,7 @@ impl Cursor {
         Self {
             file: segment.file.clone(),
             mirror: shared.config.mirror,
-            max_payload: crate::record::HARD_PAYLOAD_BYTES,
+            max_payload: HARD_PAYLOAD_BYTES,
             limit: shared.config.limits.segment_bytes,
             offset,
             read: Bytes::new(),
@@ -219,12 +221,13 @@ fn scan_segment(shared: &Shared, segment: &Segment, scan: &mut Scan, from: From)
     }
 }
 
-/// What stands behind the end: anything but zeros is stale, and a whole record tells what was committed.
+/// What stands behind the end: anything but zeros is stale, and a whole record tells what was committed. As one
+/// batch is durable before the next one is written, nothing is further behind than the longest batch.
 fn look_behind(shared: &Shared, scan: &mut Scan) -> io::Result<()> {
     let (mut stale, mut commit) = (false, scan.commit_seen);
     let tail = scan.used.back().map(|last| (last.clone(), last.end));
-    for (segment, from) in tail.into_iter().chain(scan.rest.iter().map(|segment| (segment.clone(), 0))) {
-        each_block(shared, &segment, from, |_, block| {
+    for (segment, from) in tail.into_iter().chain(scan.rest.front().map(|next| (next.clone(), 0))) {
+        each_block(shared, &segment, from, from + LONGEST_BATCH_BYTES, |_, block| {
             stale |= block.iter().any(|&byte| byte != 0);
             if let Ok(Some(head)) = Head::parse(block, shared.config.mirror, usize::MAX)
                 && head.lsn > scan.lsn
@@ -238,17 +241,18 @@ fn look_behind(shared: &Shared, scan: &mut Scan) -> io::Result<()> {
     Ok(())
 }
 
-/// Visits every block of a segment from `from` on (the first one maybe not from its start) that holds
-/// something other than zeros.
+/// Visits every block of a segment between `from` (maybe not the start of one) and `to` that holds something
+/// other than zeros.
 pub(super) fn each_block(
     shared: &Shared,
     segment: &Segment,
     from: u64,
+    to: u64,
     mut visit: impl FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut bytes = vec![0; READ_BYTES];
-    let mut at = from;
-    while at < shared.config.limits.segment_bytes {
+    let (mut at, to) = (from, to.min(shared.config.limits.segment_bytes));
+    while at < to {
         let to_boundary = at.next_multiple_of(BLOCK_BYTES) - at;
         let wanted = if to_boundary > 0 { to_boundary as usize } else { READ_BYTES };
         let piece = bytes.get_mut(..wanted).unwrap_or_default();
@@ -270,7 +274,7 @@ pub(super) fn each_block(
 pub(super) fn clear_behind(shared: &Shared, segment: &Segment, from: u64) -> io::Result<()> {
     let zeros = [0; BLOCK_BYTES as usize];
     let mut wrote = false;
-    each_block(shared, segment, from, |at, block| {
+    each_block(shared, segment, from, u64::MAX, |at, block| {
         wrote = true;
         segment.file.write_at(zeros.get(..block.len()).unwrap_or(&zeros), at)
     })?;

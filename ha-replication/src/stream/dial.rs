@@ -1,7 +1,7 @@
 //! Connections: node 1 dials, node 0 listens; the newest authenticated one is the session.
 
 use super::feed;
-use super::handshake::{Authenticated, HandshakeError, Identity};
+use super::handshake::{Authenticated, Identity};
 use super::message::Message;
 use super::outbox::Outbox;
 use super::receive::Receiver;
@@ -9,6 +9,8 @@ use crate::hub::Hub;
 use crate::state::{Role, Session, State};
 use bytes::BytesMut;
 use ha_core::Instant;
+use std::fmt::Display;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,8 +23,8 @@ const DEADLINE: Duration = Duration::from_millis(250);
 const STRANGERS: usize = 8;
 const BACK_OFF: Duration = Duration::from_millis(10);
 const MAX_BACK_OFF: Duration = Duration::from_millis(200);
-/// A gap of the own clockwork above this is not the peer's silence.
-const OWN_GAP: Duration = Duration::from_millis(40);
+/// What the own clockwork is late beyond this is not the peer's silence.
+const OWN_LATENESS: Duration = Duration::from_millis(25);
 
 fn identity(hub: &Hub) -> Identity {
     let cfg = &hub.cfg;
@@ -39,7 +41,17 @@ pub(crate) async fn dial(hub: Arc<Hub>) {
         }
         wait = (wait * 2).clamp(BACK_OFF, MAX_BACK_OFF);
         let connected = tokio::time::timeout(DEADLINE, TcpStream::connect(hub.cfg.peer)).await;
-        let Ok(Ok(mut stream)) = connected else { continue };
+        let mut stream = match connected {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => {
+                refused(&hub, &format!("nobody listens at {}: {e}", hub.cfg.peer));
+                continue;
+            }
+            Err(_) => {
+                refused(&hub, &format!("{} does not answer within {DEADLINE:?}", hub.cfg.peer));
+                continue;
+            }
+        };
         // Without it small acknowledgements wait for others; the session works either way.
         let _ = stream.set_nodelay(true);
         match tokio::time::timeout(DEADLINE, identity.dial(&mut stream)).await {
@@ -48,9 +60,13 @@ pub(crate) async fn dial(hub: Arc<Hub>) {
                 wait = Duration::ZERO;
             }
             Ok(Err(e)) => refused(&hub, &e),
-            Err(_) => {}
+            Err(_) => refused(&hub, &silent(hub.cfg.peer)),
         }
     }
+}
+
+fn silent(peer: SocketAddr) -> String {
+    format!("{peer} took the connection and proved nothing within {DEADLINE:?}: no copy of this mirror?")
 }
 
 /// Node 0: accepts for ever.
@@ -61,23 +77,24 @@ pub(crate) async fn listen(hub: Arc<Hub>, listener: TcpListener) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     if strangers.len() >= STRANGERS {
                         // Room for whoever proves himself; the crowd is let go.
                         strangers.abort_all();
                     }
-                    strangers.spawn(shake(identity.clone(), stream));
+                    strangers.spawn(shake(identity.clone(), stream, from));
                 }
                 // Out of descriptors, for example: not a reason to spin.
                 Err(_) => tokio::time::sleep(BACK_OFF).await,
             },
             Some(shaken) = strangers.join_next() => match shaken {
-                Ok(Some(Ok((stream, peer)))) => {
+                Ok(Ok((stream, peer))) => {
                     let hub = hub.clone();
                     sessions.spawn(async move { run(&hub, stream, peer).await });
                 }
-                Ok(Some(Err(e))) => refused(&hub, &e),
-                Ok(None) | Err(_) => {}
+                Ok(Err(why)) => refused(&hub, &why),
+                // Let go with the crowd.
+                Err(_) => {}
             },
             Some(_) = sessions.join_next() => {}
         }
@@ -87,22 +104,26 @@ pub(crate) async fn listen(hub: Arc<Hub>, listener: TcpListener) {
 async fn shake(
     identity: Arc<Identity>,
     mut stream: TcpStream,
-) -> Option<Result<(TcpStream, Authenticated), HandshakeError>> {
+    from: SocketAddr,
+) -> Result<(TcpStream, Authenticated), String> {
     let _ = stream.set_nodelay(true);
-    let shaken = tokio::time::timeout(DEADLINE, identity.accept(&mut stream)).await.ok()?;
-    Some(shaken.map(|peer| (stream, peer)))
+    match tokio::time::timeout(DEADLINE, identity.accept(&mut stream)).await {
+        Ok(Ok(peer)) => Ok((stream, peer)),
+        Ok(Err(e)) => Err(e.to_string()),
+        Err(_) => Err(silent(from)),
+    }
 }
 
-fn refused(hub: &Hub, error: &HandshakeError) {
-    let text = error.to_string();
+fn refused(hub: &Hub, why: &dyn Display) {
+    let text = why.to_string();
     let new = hub.with(|s| {
         let new = s.refusal.as_ref() != Some(&text);
         s.refusal = Some(text.clone());
-        s.effects.changed = true;
+        s.effects.changed |= new;
         new
     });
     if new {
-        tracing::warn!(target: "ha_replication", error = %text, "no session with the other copy");
+        tracing::warn!(target: "ha_replication", why = %text, "no session with the other copy");
     }
 }
 
@@ -139,9 +160,9 @@ pub(crate) async fn tick(hub: Arc<Hub>) {
     loop {
         interval.tick().await;
         let now = hub.now();
-        let gap = now.since(last);
+        let late = now.since(last).saturating_sub(hub.cfg.limits.keepalive);
         last = now;
-        hub.with(|s| s.tick(now, gap));
+        hub.with(|s| s.tick(now, late));
     }
 }
 
@@ -192,7 +213,7 @@ impl State {
         self.effects.changed = true;
     }
 
-    fn tick(&mut self, now: Instant, gap: Duration) {
+    fn tick(&mut self, now: Instant, late: Duration) {
         let epoch = self.leader().map_or(ha_core::Epoch(0), |l| l.epoch);
         let commit = self.commit;
         if let Some(session) = &mut self.session {
@@ -201,8 +222,8 @@ impl State {
                 session.outbox.push(&Message::Keepalive { epoch, commit });
             }
             session.frames = session.outbox.frames();
-            if gap > OWN_GAP {
-                session.last_frame += gap;
+            if late > OWN_LATENESS {
+                session.last_frame += late;
             }
             if now.since(session.last_frame) > self.cfg.limits.silence {
                 self.refusal = Some("the peer fell silent".into());

@@ -2,11 +2,11 @@
 
 use super::message::{CopyHead, Message, Plan, Refusal};
 use crate::hub::Hub;
+use crate::outcome::UnknownReason;
 use crate::peering::{Verdict, decide};
 use crate::record::Chain;
 use crate::state::{Feed, State, Stream};
 use crate::store::{Reader, StoreError};
-use crate::transaction::UnknownReason;
 use ha_core::{Epoch, Lsn};
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ pub(crate) mod evidence;
 pub(crate) mod feed;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+mod hear;
 pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod receive;

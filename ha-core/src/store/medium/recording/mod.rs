@@ -7,6 +7,7 @@ mod content;
 mod crash;
 mod disk;
 mod fault;
+mod handles;
 mod live;
 
 pub use crash::{CrashImage, CrashImages, CrashPoint, MetadataOrder};
@@ -16,6 +17,7 @@ use super::path::named;
 use super::{Entry, LockError, Medium, MediumFile, MediumLock, Metadata, Open};
 use disk::{Change, Disk, Edit, Ino, ROOT};
 use fault::{Faults, SyncFate};
+use handles::{RecordingFile, RecordingLock};
 use live::{Live, LiveFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -479,68 +481,5 @@ impl fmt::Debug for RecordingMedium {
         let state = self.state();
         let points = state.points.as_ref().map_or(0, Vec::len);
         write!(f, "RecordingMedium({} files, {points} crash points)", state.live.files.len())
-    }
-}
-
-struct RecordingLock {
-    medium: RecordingMedium,
-    path: PathBuf,
-}
-
-impl MediumLock for RecordingLock {}
-
-impl Drop for RecordingLock {
-    fn drop(&mut self) {
-        self.medium.state().locks.remove(&self.path);
-    }
-}
-
-struct RecordingFile {
-    medium: RecordingMedium,
-    ino: Ino,
-    path: PathBuf,
-    writable: bool,
-}
-
-impl RecordingFile {
-    fn change(
-        &self,
-        what: &'static str,
-        act: impl FnOnce(&mut State, Ino) -> io::Result<()>,
-    ) -> io::Result<()> {
-        if !self.writable {
-            return Err(named(ErrorKind::PermissionDenied, what, &self.path));
-        }
-        self.medium.call(what, &self.path, |state| act(state, self.ino))
-    }
-}
-
-impl MediumFile for RecordingFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.medium.call("read", &self.path, |state| Ok(state.file(self.ino)?.content.read(buf, offset)))
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.change("write", |state, ino| state.write(ino, bytes, offset))
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.medium.call("len", &self.path, |state| Ok(state.file(self.ino)?.content.len()))
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change("set_len", |state, ino| state.set_len(ino, len))
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.change("allocate", |state, ino| state.allocate(ino, len))
-    }
-
-    fn sync_data(&self, label: &'static str) -> io::Result<()> {
-        self.medium.sync(&self.path, label, |_| Ok(self.ino))
-    }
-
-    fn sync_all(&self, label: &'static str) -> io::Result<()> {
-        self.sync_data(label)
     }
 }

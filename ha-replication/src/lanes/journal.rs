@@ -1,0 +1,86 @@
+//! Makes records durable, and cuts a tail off.
+
+use super::BATCH_BYTES;
+use crate::hub::Hub;
+use crate::record::{Chain, Record};
+use crate::state::{JournalJob, State};
+use crate::store::{Journal, QuarantineReport};
+use ha_core::Lsn;
+use std::sync::PoisonError;
+
+enum JournalWork {
+    Append(Vec<Record>),
+    Cut(Lsn, Chain),
+}
+
+impl State {
+    fn journal_work(&mut self) -> Option<JournalWork> {
+        if let Some(JournalJob::Cut(after)) = self.journal_queue.front() {
+            let after = *after;
+            self.journal_queue.pop_front();
+            let chain = self.accepting.map_or(self.chain, |p| p.chain);
+            return Some(JournalWork::Cut(after, chain));
+        }
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while let Some(JournalJob::Append(record)) = self.journal_queue.front() {
+            if !batch.is_empty() && bytes + record.bytes.len() > BATCH_BYTES {
+                break;
+            }
+            bytes += record.bytes.len();
+            batch.push(record.clone());
+            self.journal_queue.pop_front();
+        }
+        (!batch.is_empty()).then_some(JournalWork::Append(batch))
+    }
+
+    fn cut_ended(&mut self, after: Lsn, chain: Chain, report: Option<QuarantineReport>) {
+        self.cut_done(after, chain);
+        if report.is_some() {
+            self.quarantine = report;
+        }
+        self.follow();
+        self.reply_position();
+        self.effects.report = true;
+    }
+}
+
+/// Makes records durable, all that wait at once.
+pub(crate) fn run(hub: &Hub, journal: Journal) {
+    let mut part = Some(journal);
+    loop {
+        let mut s = hub.lock();
+        let work = loop {
+            if s.stop {
+                return;
+            }
+            if s.give_up && part.take().is_some() {
+                s.given_up += 1;
+                hub.keeper_wake.notify_one();
+            }
+            part = part.or_else(|| s.parts.journal.take());
+            if part.is_some()
+                && let Some(work) = s.journal_work()
+            {
+                break work;
+            }
+            s = hub.journal_wake.wait(s).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(s);
+        // While the disk syncs, the tree's lane writes the same records ahead.
+        hub.apply_wake.notify_one();
+        let Some(journal) = part.as_mut() else { continue };
+        let done = match work {
+            JournalWork::Append(batch) => {
+                journal.append(&batch).map(|(lsn, chain)| hub.with(|s| s.journal_done(lsn, chain)))
+            }
+            JournalWork::Cut(after, chain) => {
+                journal.cut(after).map(|report| hub.with(|s| s.cut_ended(after, chain, report)))
+            }
+        };
+        if let Err(e) = done {
+            hub.with(|s| s.fail(&format!("journal: {e}")));
+            return;
+        }
+    }
+}
