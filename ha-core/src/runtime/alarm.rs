@@ -64,17 +64,18 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
     use super::*;
+    use crate::api::Clock;
+    use crate::runtime::BootClock;
     use std::future::poll_fn;
-    use std::time::Instant;
 
     #[tokio::test]
     async fn it_rings_not_before_its_time_and_again_when_it_is_set_again() {
         let mut alarm = Alarm::new().unwrap();
         for ms in [0, 3, 1] {
-            let (begun, span) = (Instant::now(), Duration::from_millis(ms));
+            let (begun, span) = (BootClock.now(), Duration::from_millis(ms));
             alarm.set(span).unwrap();
             poll_fn(|cx| alarm.poll(cx)).await;
-            assert!(begun.elapsed() >= span);
+            assert!(BootClock.now().since(begun) >= span);
         }
     }
 
