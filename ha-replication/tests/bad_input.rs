@@ -9,6 +9,7 @@ use ha_replication::{CommitOutcome, Limits, Mirror, OpenError, RejectReason};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use support::{ALONE, BOTH, Pair, Side, limits, lsn, same_trees};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,6 +36,37 @@ async fn a_stranger_is_named_and_the_pair_goes_on() {
     a.promote(1, BOTH).await;
     lsn(a.put("1", "one").await);
     same_trees(&a, &b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_absent_a_silent_and_a_second_listening_copy_are_named() {
+    let pair = Pair::new().await;
+    let says = |side: &Side, text: &'static str| {
+        let mirror = side.mirror.clone();
+        async move {
+            let mut changes = mirror.changes();
+            let named = async {
+                while !mirror.status().last_refusal.is_some_and(|r| r.contains(text)) {
+                    let _ = tokio::time::timeout(Duration::from_millis(20), changes.changed()).await;
+                }
+            };
+            let named = tokio::time::timeout(Duration::from_secs(20), named).await;
+            assert!(named.is_ok(), "expected {text}, found {:?}", mirror.status().last_refusal);
+        }
+    };
+    let mut absent = pair.config(1, 1);
+    absent.peer = support::free_port();
+    let absent = Side::open(absent);
+    says(&absent, "nobody listens at").await;
+    drop(absent);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = pair.config(1, 2);
+    config.peer = silent.local_addr().unwrap();
+    let before_silence = Side::open(config);
+    says(&before_silence, "proved nothing within").await;
+    // Two copies that both are node 0 both listen.
+    let listening = pair.open(0);
+    says(&listening, "no copy has dialled").await;
 }
 
 /// The reserve is measured with the file system's own numbers: no disk has this much left.

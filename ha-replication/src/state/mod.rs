@@ -207,6 +207,8 @@ pub(crate) struct State {
     pub forced: bool,
     /// The last instant at which a plan was in force, or the promotion.
     pub contact: Instant,
+    /// Since when there is no session.
+    pub listening_since: Instant,
     pub low_space: bool,
     pub peer_low_space: bool,
     pub refusal: Option<String>,
@@ -240,6 +242,7 @@ impl State {
     pub(crate) fn new(cfg: Arc<MirrorConfig>, recovered: &Recovered) -> Self {
         let mut state = Self {
             contact: cfg.clock.now(),
+            listening_since: cfg.clock.now(),
             role: Role::Idle,
             sequenced: Lsn(0),
             epoch: Epoch(0),

@@ -23,6 +23,8 @@ const DEADLINE: Duration = Duration::from_millis(250);
 const STRANGERS: usize = 8;
 const BACK_OFF: Duration = Duration::from_millis(10);
 const MAX_BACK_OFF: Duration = Duration::from_millis(200);
+/// A listener without a session says so after this time.
+const NOBODY_CAME: Duration = Duration::from_secs(2);
 /// What the own clockwork is late beyond this is not the peer's silence.
 const OWN_LATENESS: Duration = Duration::from_millis(25);
 
@@ -205,6 +207,7 @@ impl State {
     }
 
     fn lose_session(&mut self) {
+        self.listening_since = self.cfg.clock.now();
         self.stop_following();
         self.peer = None;
         self.peer_low_space = false;
@@ -231,6 +234,14 @@ impl State {
                 self.session = None;
                 self.lose_session();
             }
+        }
+        let nobody = self.session.is_none() && self.cfg.me.0 == 0 && self.refusal.is_none();
+        if nobody && now.since(self.listening_since) > NOBODY_CAME {
+            let listen = self.cfg.listen;
+            self.refusal = Some(format!(
+                "no copy has dialled {listen} for {NOBODY_CAME:?}: is the other one node 1, and can it reach this address?"
+            ));
+            self.effects.changed = true;
         }
         if self.is_late() && matches!(self.role, Role::Leader(_)) {
             self.withdraw_caught_up();
