@@ -32,7 +32,7 @@ pub enum CommitOutcome {
         /// Why.
         why: RejectReason,
     },
-    /// It may become visible, or not. [`Mirror::outcome`] tells later.
+    /// It may become visible, or not. [`Mirror::outcome`](crate::Mirror::outcome) tells later.
     Unknown {
         /// Its name.
         tx_id: TxId,
