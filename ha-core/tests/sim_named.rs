@@ -178,3 +178,29 @@ fn an_owner_whose_network_fails_waits_for_the_outside_view_before_it_asks() {
         assert_eq!(cluster.actor(GROUP), Some(1), "lost {late} ms later\n{}", cluster.timeline());
     }
 }
+
+/// The last word of the owner is older than its copy's admission: it says "alone", and the owner waits by now.
+#[test]
+fn a_copy_admitted_a_moment_before_everything_fails_waits_for_its_slot() {
+    for after in 0..200 {
+        let mut cluster = served(true);
+        cluster.inject(Fault::CutNetwork(seconds(2)));
+        cluster.run_for(seconds(2) + ms(after));
+        cluster.inject(Fault::Isolate(seconds(5)));
+        cluster.run_for(seconds(9));
+        sound(&cluster);
+        assert!(cluster.actor(GROUP).is_some(), "cut {after} ms after the heal\n{}", cluster.timeline());
+    }
+}
+
+/// The peer's promise of an epoch is no reason to want a higher one.
+#[test]
+fn the_first_grant_takes_one_of_the_first_epochs() {
+    for seed in 0..60 {
+        let mut cluster = Cluster::new(Scenario::quiet(seed, config(seed % 2 == 0)), Options::default());
+        cluster.run_for(seconds(4));
+        sound(&cluster);
+        let epoch = cluster.status((0..2).find(|n| role(&cluster, *n) == Some(RoleName::Active)).unwrap());
+        assert!(epoch.unwrap().groups[0].epoch.0 <= 2, "seed {seed}\n{}", cluster.timeline());
+    }
+}

@@ -28,6 +28,9 @@ fn seeds_from_the_environment_hold_every_invariant() {
             println!("{scenario:#?}");
         }
         println!("{}", cluster.timeline());
+        for node in 0..2 {
+            println!("node {node} at the end: {:#?}\n{:#?}", cluster.status(node), cluster.record(node));
+        }
         let report = cluster.into_report();
         assert!(report.failure.is_none(), "{}", report.failure.unwrap().broken);
         return;

@@ -96,7 +96,9 @@ impl Engine {
 
     fn want_group(&mut self, g: GroupId) {
         let known = self.highest_known(g).max(self.st.record.group(g).intent);
-        if self.group(g).want.is_none_or(|w| w.epoch <= known) {
+        // The peer's promise of the very epoch that we want makes it known there: not a reason to want another.
+        let used = self.highest_used(g).max(self.st.record.group(g).intent);
+        if self.group(g).want.is_none_or(|w| w.epoch < known || w.epoch <= used) {
             let nonce = self.nonce();
             self.gr(g).want = Some(Asking { epoch: known.next(), nonce });
             self.again = true;

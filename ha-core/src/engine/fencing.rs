@@ -164,7 +164,9 @@ impl Engine {
             // An owner has no reason; a peer that waits like us would start the group on our end.
             return !claim.is_some_and(|c| matches!(c.state, ClaimState::Owner | ClaimState::Claiming));
         }
-        claim.is_some_and(|c| !c.set.is_alone())
+        // A word from before our admission says nothing of what the owner waits for since.
+        let own = self.st.record.group(g).set.generation();
+        claim.is_some_and(|c| !c.set.is_alone() || c.set.generation() <= own)
     }
 
     fn in_own_slot(&self) -> bool {

@@ -100,9 +100,15 @@ impl Engine {
 
     /// The highest epoch anybody is known to have granted, or this node to have promised or meant.
     pub(super) fn highest_known(&self, g: GroupId) -> Epoch {
+        let theirs = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.highest);
+        self.highest_used(g).max(theirs)
+    }
+
+    /// The same without what the peer only promised or meant.
+    pub(super) fn highest_used(&self, g: GroupId) -> Epoch {
         let rec = self.st.record.group(g);
         let gr = self.group(g);
-        let claim = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.highest.max(c.epoch));
+        let claim = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.epoch);
         let owner = gr.owner.map_or(Epoch(0), |(_, e)| e);
         let release = gr.release.map_or(Epoch(0), |r| r.epoch);
         rec.granted.max(rec.floor).max(claim).max(owner).max(release)

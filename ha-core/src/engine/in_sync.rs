@@ -54,11 +54,16 @@ impl Engine {
     /// The owner goes on; the other copy's own tail waits for the operator's word.
     fn note_divergence(&mut self, g: GroupId) {
         let asked = self.group(g).question == Some(Question::Diverged);
-        match (self.group(g).data.diverged, asked) {
+        match (self.is_diverged(g), asked) {
             (true, false) if self.group(g).question.is_none() => self.ask_operator(g, Question::Diverged),
             (false, true) => self.unask(g),
             _ => {}
         }
+    }
+
+    fn is_diverged(&self, g: GroupId) -> bool {
+        let theirs = self.st.peer.claims.get(&g).is_some_and(|c| c.set.is_alone());
+        self.group(g).data.diverged || theirs && self.st.peer.is_alive()
     }
 
     fn announce_rule(&mut self, g: GroupId) {
@@ -142,6 +147,12 @@ impl Engine {
             return;
         }
         self.gr(g).outside_seen = None;
+        if self.is_diverged(g) {
+            // The other copy can consent to nothing: that is a question for people, not its silence.
+            self.gr(g).ask = None;
+            self.st.peer.mute_since = None;
+            return;
+        }
         if self.network_is_judged(g) {
             self.ask_consent(g, generation);
         }
@@ -317,7 +328,7 @@ impl Engine {
         let known = self.group(g).owner.is_some_and(|(_, epoch)| epoch > q.epoch);
         let AskedConsent { epoch, generation, .. } = q;
         let set = self.st.record.group(g).set;
-        let stale = generation < set.generation() || known || self.st.record.group(g).granted >= epoch;
+        let stale = generation < set.generation() || known || self.st.record.group(g).granted > epoch;
         // A copy that was never admitted consents too: unanswered questions would make it mute, and fenced.
         if stale || set.is_alone() {
             return;

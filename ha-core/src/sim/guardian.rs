@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Event, MS, SECOND, nanos};
 use super::node::{Guardian, Mourning};
-use crate::engine::{Input, OpTarget, ReleasedNotice};
+use crate::engine::{Input, OpTarget, Permission, ReleasedNotice};
 use crate::{BootId, FenceScope, GroupId, NodeRecord, StoreId};
 
 impl Cluster {
@@ -23,6 +23,10 @@ impl Cluster {
     pub(super) fn process_ends(&mut self, node: usize) -> Option<Mourning> {
         let lucky = self.rng.chance(500);
         let now = self.now;
+        if self.nodes[1 - node].lied_about {
+            // Who believed it ends before it could be found out, and leaves its successor what it made of it.
+            self.tainted.fill(true);
+        }
         self.lapse_suspended(node);
         let n = &mut self.nodes[node];
         let process = n.process.take()?;
@@ -85,9 +89,20 @@ impl Cluster {
 
     pub(super) fn address_lapses(&mut self, node: usize, cycle: u32, life: u32) {
         let n = &self.nodes[node];
-        // An address that a later life put up again is that life's.
-        if n.cycle == cycle && n.process.as_ref().is_none_or(|p| p.life == life) {
-            self.clear_running(node);
+        if n.cycle != cycle {
+            return;
+        }
+        // An address that a later life put up again is that life's; what it only found lapses.
+        match &n.process {
+            Some(p) if p.life != life && !p.leftovers => {}
+            Some(p) if p.life != life => {
+                let found = |token: &Permission| matches!(token, Permission::Revoked);
+                let found: Vec<bool> = p.tokens.iter().map(found).collect();
+                for (running, found) in self.nodes[node].running.iter_mut().zip(found) {
+                    running.iter_mut().filter(|_| found).for_each(|r| (r.there, r.serves) = (false, false));
+                }
+            }
+            _ => self.clear_running(node),
         }
     }
 
