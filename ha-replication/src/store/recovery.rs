@@ -316,6 +316,7 @@ fn redo(
         lsn: from.lsn,
         chain: from.chain,
         pinning: from.lsn,
+        pins_named: false,
         seen: HashSet::new(),
         directories: HashSet::new(),
         staged: BTreeMap::new(),

@@ -19,6 +19,8 @@ pub(crate) struct Applier {
     pub(super) chain: Chain,
     /// The checkpoint whose pins are being made.
     pub(super) pinning: Lsn,
+    /// The name of its directory of pins is durable: only the first pin needs that, and most mail needs none.
+    pub(super) pins_named: bool,
     /// Paths whose state at that checkpoint is pinned, or was "absent".
     pub(super) seen: HashSet<RelPath>,
     /// Directories of the tree that are there; none is ever removed.
@@ -174,7 +176,13 @@ impl Applier {
                 Err(e) => return Err(e),
             }
         }
-        if linked { self.shared.medium.sync_dir(&dir, "tree.pins") } else { Ok(()) }
+        if !linked {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.pins_named, true) {
+            self.shared.medium.sync_dir(&self.shared.places.pins, "tree.pins")?;
+        }
+        self.shared.medium.sync_dir(&dir, "tree.pins")
     }
 
     fn apply_op(&mut self, lsn: Lsn, op: &Op, tmp: &Path) -> io::Result<()> {
@@ -237,11 +245,11 @@ impl Applier {
         let made = || -> io::Result<()> {
             let dir = self.shared.places.pins_of(self.lsn);
             remove_tree(&*self.shared.medium, &dir)?;
-            self.shared.medium.create_dir(&dir)?;
-            self.shared.medium.sync_dir(&self.shared.places.pins, "tree.pins")
+            self.shared.medium.create_dir(&dir)
         };
         self.shared.guard(made().map_err(StoreError::io("cannot begin a checkpoint")))?;
         self.pinning = self.lsn;
+        self.pins_named = false;
         self.seen.clear();
         Ok(rotation)
     }
