@@ -1,12 +1,11 @@
 //! Makes records durable, and cuts a tail off.
 
-use super::BATCH_BYTES;
+use super::{BATCH_BYTES, next_work};
 use crate::hub::Hub;
 use crate::record::{Chain, Record};
 use crate::state::{JournalJob, State};
 use crate::store::{Journal, QuarantineReport};
 use ha_core::Lsn;
-use std::sync::PoisonError;
 
 enum JournalWork {
     Append(Vec<Record>),
@@ -48,25 +47,8 @@ impl State {
 /// Makes records durable, all that wait at once.
 pub(crate) fn run(hub: &Hub, journal: Journal) {
     let mut part = Some(journal);
-    loop {
-        let mut s = hub.lock();
-        let work = loop {
-            if s.stop {
-                return;
-            }
-            if s.give_up && part.take().is_some() {
-                s.given_up += 1;
-                hub.keeper_wake.notify_one();
-            }
-            part = part.or_else(|| s.parts.journal.take());
-            if part.is_some()
-                && let Some(work) = s.journal_work()
-            {
-                break work;
-            }
-            s = hub.journal_wake.wait(s).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(s);
+    let fresh = |s: &mut State| s.parts.journal.take();
+    while let Some(work) = next_work(hub, &hub.journal_wake, &mut part, fresh, State::journal_work) {
         // While the disk syncs, the tree's lane writes the same records ahead.
         hub.apply_wake.notify_one();
         let Some(journal) = part.as_mut() else { continue };

@@ -1,13 +1,12 @@
 //! Applies what is committed to the tree, and writes ahead what is not yet.
 
-use super::BATCH_BYTES;
+use super::{BATCH_BYTES, next_work};
 use crate::hub::Hub;
 use crate::record::Record;
 use crate::state::State;
 use crate::store::{Applier, StoreError};
 use ha_core::Lsn;
 use std::collections::HashSet;
-use std::sync::PoisonError;
 
 enum ApplyWork {
     Batch(Vec<Record>, HashSet<Lsn>),
@@ -56,30 +55,14 @@ impl State {
 /// Applies what is committed to the tree, in order.
 pub(crate) fn run(hub: &Hub, applier: Applier) {
     let mut part = Some(applier);
-    loop {
-        let mut s = hub.lock();
-        let work = loop {
-            if s.stop {
-                return;
-            }
-            if s.give_up && part.take().is_some() {
-                s.given_up += 1;
-                hub.keeper_wake.notify_one();
-            }
-            part = part.or_else(|| s.parts.applier.take());
-            if s.paused && !s.standing_still {
-                s.standing_still = true;
-                hub.keeper_wake.notify_one();
-            }
-            if !s.paused
-                && part.is_some()
-                && let Some(work) = s.apply_work()
-            {
-                break work;
-            }
-            s = hub.apply_wake.wait(s).unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(s);
+    let fresh = |s: &mut State| s.parts.applier.take();
+    let work = |s: &mut State| {
+        if s.paused && !std::mem::replace(&mut s.standing_still, true) {
+            hub.keeper_wake.notify_one();
+        }
+        if s.paused { None } else { s.apply_work() }
+    };
+    while let Some(work) = next_work(hub, &hub.apply_wake, &mut part, fresh, work) {
         let Some(applier) = part.as_mut() else { continue };
         if let Err(e) = apply_one(hub, applier, work) {
             hub.with(|s| s.fail(&format!("tree: {e}")));
