@@ -6,7 +6,7 @@ use crate::{Epoch, Lsn};
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// Takes a data report; called from any thread, never blocks.
+/// Takes a data report; called from any thread. It never blocks, and does not call back into what reports.
 pub type DataReports = Arc<dyn Fn(DataReport) + Send + Sync>;
 
 /// Data that follows the role: promoted with the grant, demoted before the release.
