@@ -1,5 +1,6 @@
 //! The seams: one small, object-safe trait each. Users extend the library by implementing one of them.
 
+mod arbiter;
 mod clock;
 mod ctx;
 mod data;
@@ -8,6 +9,7 @@ mod link;
 mod resource;
 mod state;
 
+pub use arbiter::*;
 pub use clock::*;
 pub use ctx::*;
 pub use data::*;
