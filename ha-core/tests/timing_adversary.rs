@@ -162,7 +162,10 @@ fn a_proven_pair_never_has_two_active_nodes_whatever_the_adversary_does() {
         for n in 0..ATTACKS {
             let seen = attack(&config, seed * 1000 + n);
             let harmless = [None, Some(Invariant::I11), Some(Invariant::I12)];
-            assert!(!seen.twice && harmless.contains(&seen.broken), "pair {seed}, attack {n}: {seen:?}\n{config:?}");
+            assert!(
+                !seen.twice && harmless.contains(&seen.broken),
+                "pair {seed}, attack {n}: {seen:?}\n{config:?}"
+            );
         }
     }
     println!("{tried} of {PROVEN} random pairs are proven; {} attacks", tried * ATTACKS);

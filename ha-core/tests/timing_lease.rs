@@ -117,7 +117,8 @@ impl<'a> World<'a> {
     }
 
     fn stops(&self) -> i64 {
-        let budgets = self.config.groups.iter().map(|g| g.resources.iter().map(|r| r.stop_timeout).sum::<Duration>());
+        let budgets =
+            self.config.groups.iter().map(|g| g.resources.iter().map(|r| r.stop_timeout).sum::<Duration>());
         micros(budgets.max().unwrap_or_default())
     }
 
@@ -148,7 +149,8 @@ impl<'a> World<'a> {
         if self.now < self.adversary.cut && self.asked.is_none() && local >= self.next_ask {
             self.next_ask = local + micros(arbiter.renew_interval);
             self.renewal += 1;
-            self.asked = Some((local, self.now + micros(arbiter.answer_timeout) * self.adversary.answer / 1000));
+            self.asked =
+                Some((local, self.now + micros(arbiter.answer_timeout) * self.adversary.answer / 1000));
         }
     }
 
@@ -321,9 +323,13 @@ fn share(part: u32, cases: u32) -> (u32, i64) {
 #[test]
 fn a_lease_wait_that_is_refused_lets_a_measured_share_act_twice() {
     const CASES: u32 = 150;
-    let table: Vec<_> = [1000, 950, 800, 600, 400].into_iter().map(|part| (part, share(part, CASES))).collect();
+    let table: Vec<_> =
+        [1000, 950, 800, 600, 400].into_iter().map(|part| (part, share(part, CASES))).collect();
     for (part, (both, closest)) in &table {
-        println!("wait at {part} ‰ of the proven one: {both} of {CASES} act twice, by {} ms at worst", closest / 1000);
+        println!(
+            "wait at {part} ‰ of the proven one: {both} of {CASES} act twice, by {} ms at worst",
+            closest / 1000
+        );
     }
     let both: Vec<_> = table.iter().map(|(_, (both, _))| *both).collect();
     assert_eq!(both[0], 0);
@@ -341,12 +347,17 @@ fn the_worst_adversary_comes_close_to_the_proven_bound() {
         .watchdog(WatchdogConfig::new(ms(1000)).with_refresh(Some(ms(10))))
         .timing(timing);
     let all = [Moment::BeforeFeeding, Moment::BeforeKill].map(|moment| (moment, 999)).to_vec();
-    let stalls = (0..4).map(|n| all.iter().enumerate().filter(|(i, _)| n & (1 << i) != 0).map(|(_, s)| *s).collect());
+    let stalls =
+        (0..4).map(|n| all.iter().enumerate().filter(|(i, _)| n & (1 << i) != 0).map(|(_, s)| *s).collect());
     let worst = stalls.map(|stalls| {
         let adversary = Adversary { drift: [0; 3], cut: 1_000_000, stalls, frozen: None, answer: 0 };
         World::new(&config, &adversary).run()
     });
     let worst = worst.max().unwrap();
-    println!("the owner is over {} ms before the taker begins, of {:?}", -worst / 1000, config.takeover_wait());
+    println!(
+        "the owner is over {} ms before the taker begins, of {:?}",
+        -worst / 1000,
+        config.takeover_wait()
+    );
     assert!(worst < 0 && worst > -1_200_000, "{worst} µs: the bound is looser than the model can explain");
 }

@@ -151,6 +151,7 @@ fn an_order_has_time_for_all_its_devices_and_a_poison_pill_for_two_watchdogs() {
     let with = |timeout, devices| {
         let mut config = disk();
         config.fence = Some(FenceConfig::new(timeout).with_devices(devices));
+        config.timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
         config
     };
     let power =
@@ -232,7 +233,8 @@ fn a_budget_gives_the_most_patient_pair_that_keeps_it() {
     let proof = prove(&config).unwrap();
     let worst = proof.worst_outage().unwrap().total.unwrap();
     assert!(worst <= ms(15_000) && worst > ms(13_000), "{worst:?}");
-    let fenced = disk().fence(FenceConfig::new(ms(200)));
+    let mut fenced = disk().fence(FenceConfig::new(ms(200)));
+    arbiter(&mut fenced).answer_timeout = ms(100);
     let config = for_outage_budget(&fenced, ms(1000)).unwrap();
     assert!(config.latest_dead() >= ms(300), "{:?}", config.links);
     assert!(config.groups[0].resources[0].monitor_interval == ms(300));

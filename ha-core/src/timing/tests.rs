@@ -365,7 +365,9 @@ fn the_generated_configurations_are_proven_and_refused_in_good_number() {
         }
     }
     assert!(proven >= 25 && contested >= 8, "{proven} proven, {contested} with slots");
-    let all = "addresses answers arbiter and watchdog beats boot configuration confirmation consent freeze patience preparation scope slots";
+    let all = "addresses answers arbiter and watchdog beats boot budget configuration confirmation consent detection \
+               devices expired expired addresses feeding freeze listening patience poison preparation renewal scope \
+               shared slots";
     assert_eq!(refused.into_iter().collect::<Vec<_>>().join(" "), all);
 }
 
