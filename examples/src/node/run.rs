@@ -3,8 +3,10 @@
 use super::outside::Outside;
 use super::sabotage::{NoExclusion, NoFence};
 use super::sidecar::Sidecar;
+use super::volatile::VolatileDisk;
 use super::{
-    ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage, control, events,
+    ADDRESS, Disk, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage, control,
+    events,
 };
 use crate::chassis::ChassisFence;
 use crate::smtp::{Identity, MirrorStore, Service};
@@ -126,8 +128,18 @@ fn open_mirror(
     let config = MirrorConfig::new(dir, mirror, NodeId(settings.me), incarnation, listen, peer, token)
         .with_key(key)
         .with_limits(limits);
-    Mirror::open(match settings.sabotage {
+    let config = match settings.sabotage {
         Some(Sabotage::NoFsyncWait) => config.with_sabotage(ha_replication::Sabotage::NoFsyncWait),
         _ => config,
-    })
+    };
+    match settings.disk {
+        Disk::Cached => Mirror::open(config),
+        Disk::Volatile => {
+            let failed = |source| OpenError::Io { place: config.dir.display().to_string(), source };
+            let real = RealMedium::create(&config.dir).map_err(failed)?;
+            let log = settings.dir.join("unsynced.log");
+            let disk = VolatileDisk::after_power_loss(real, &log).map_err(failed)?;
+            Mirror::open_on(Arc::new(disk), config)
+        }
+    }
 }
