@@ -37,6 +37,7 @@ mod sys;
 pub use builder::{COMMANDS_WAITING, NodeBuilder};
 pub use clock::BootClock;
 pub use ending::{EndHook, EndProcess, Ended};
+pub use environment::Unguarded;
 pub use error::{NodeError, Problem, Problems};
 pub use events::{EVENTS_KEPT, EventItem, EventStream};
 pub use links::LinkTraffic;
