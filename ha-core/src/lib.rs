@@ -16,6 +16,7 @@
 //! | `runtime` | the tokio shell around the engine |
 //! | `guardian` | the parent process that finishes a dead or frozen node |
 //! | `sim` | whole clusters in virtual time, with faults, from one seed |
+//! | `testkit` | checks that hammer users' own implementations of the seams |
 
 pub mod api;
 pub mod config;
@@ -32,6 +33,8 @@ pub mod guardian;
 pub mod runtime;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use api::Undo;
 pub use vocabulary::*;
