@@ -61,6 +61,7 @@ impl Engine {
         peer.my_weight_there = None;
         peer.departing = false;
         peer.mute_since = None;
+        peer.health_at = None;
         peer.safety = None;
         for link in &mut self.st.links {
             link.two_way = None;
@@ -142,6 +143,7 @@ impl Engine {
             Statement::Health { outside, stall_ms: _ } => {
                 peer.outside = outside;
                 peer.health_count += 1;
+                peer.health_at = Some(self.st.now);
             }
             Statement::Safety { dead_ms, slot_ms, feed_ms } => {
                 peer.safety = Some((dead_ms, slot_ms, feed_ms))
@@ -154,6 +156,7 @@ impl Engine {
                     self.end_life(from, EndedHow::Departed);
                 }
             }
+            Statement::Policy { scope, flags } => self.take_policy(scope, flags),
             Statement::Claim { group, .. }
             | Statement::Ask { group, .. }
             | Statement::Consent { group, .. }
@@ -189,7 +192,12 @@ impl Engine {
             Statement::Admit { group, epoch, generation } => self.gr(group).admit = Some((epoch, generation)),
             Statement::Confirm { group, epoch, nonce } => self.gr(group).confirm = Some((epoch, nonce)),
             Statement::Confirmed { group, epoch, nonce } => self.take_confirmed(group, epoch, nonce),
-            Statement::Prepare { group, epoch } => self.gr(group).prepare = Some(epoch),
+            Statement::Prepare { group, epoch } => {
+                let now = self.st.now;
+                let gr = self.gr(group);
+                gr.prepare = Some(epoch);
+                gr.policy.prepare_heard = Some(now);
+            }
             Statement::Ready { group, epoch } => self.gr(group).ready = Some(epoch),
             Statement::Released { group, epoch, final_lsn, excluded } => {
                 let release = Release { epoch, final_lsn, forced: false, excluded, incarnation: from };

@@ -232,6 +232,7 @@ impl Peer {
             my_weight_there: None,
             outside: 0,
             health_count: 0,
+            health_at: None,
             safety: None,
             departing: false,
             mute_since: None,

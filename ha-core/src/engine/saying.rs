@@ -166,6 +166,7 @@ impl Engine {
         ]);
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
+        said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
         said
     }
 
@@ -179,7 +180,7 @@ impl Engine {
             _ if gr.released.is_some_and(|r| !r.overdue) => ClaimState::Owner,
             _ if gr.question.is_some() => ClaimState::Blocked,
             Role::Waiting => ClaimState::Waiting,
-            _ => ClaimState::Standby { viable: self.is_viable(group) },
+            _ => ClaimState::Standby { viable: self.is_able(group) },
         };
         let epoch = match gr.role {
             Role::Claiming { epoch, .. } => epoch,

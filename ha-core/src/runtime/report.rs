@@ -303,6 +303,7 @@ mod tests {
             viable: false,
             set: SetRecord::Never,
             question: Some(Question::NoStopProof),
+            policy: crate::engine::PolicyStatus::default(),
         };
         let peer = PeerStatus {
             state: PeerState::Alive,
@@ -310,7 +311,8 @@ mod tests {
             links: vec![LinkState::HalfOpen],
             fence_lied: false,
         };
-        let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group] };
+        let policy = crate::PolicyRecord::default();
+        let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group], policy };
         let report = StatusReport::new("post", &names(), &status, &[Some("noise".into())]);
         assert_eq!((report.node.as_str(), report.peer.node.as_str()), ("left", "right"));
         assert_eq!(
