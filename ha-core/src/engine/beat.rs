@@ -181,6 +181,13 @@ pub enum Statement {
         /// The word.
         flags: PolicyFlags,
     },
+    /// The sender's group is active: others may start after it. Said where the configuration has such an order.
+    Serves {
+        /// The group.
+        group: GroupId,
+        /// The sender's grant.
+        epoch: Epoch,
+    },
     /// The sender's incarnation leaves in good order: it owns nothing and will never promote a copy.
     Departing,
 }

@@ -97,10 +97,20 @@ impl Engine {
         })
     }
 
+    /// Whether some group is to start after this one.
+    pub(super) fn is_waited_for(&self, g: GroupId) -> bool {
+        self.cfg.groups.iter().any(|c| c.policy.after.contains(&g))
+    }
+
+    fn serves_there(&self, g: GroupId) -> bool {
+        let claim = self.st.peer.claims.get(&g);
+        self.is_owned_there(g) && claim.is_some_and(|c| self.st.peer.serves.get(&g) == Some(&c.epoch))
+    }
+
     /// Whether the start still waits for the groups before it; not for ever.
     pub(super) fn waits_for_order(&mut self, g: GroupId) -> bool {
         let missing = self.group_config(g).policy.after.iter().any(|before| {
-            *before < g && self.group(*before).role != Role::Active && !self.is_owned_there(*before)
+            *before < g && self.group(*before).role != Role::Active && !self.serves_there(*before)
         });
         if !missing {
             self.gr(g).policy.ordered_since = None;

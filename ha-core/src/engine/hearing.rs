@@ -54,6 +54,7 @@ impl Engine {
             peer.lives.remove(0);
         }
         peer.claims.clear();
+        peer.serves.clear();
         peer.store = None;
         peer.knows_my_store = None;
         peer.init = None;
@@ -157,6 +158,11 @@ impl Engine {
                 }
             }
             Statement::Policy { scope, flags } => self.take_policy(scope, flags),
+            Statement::Serves { group, epoch } => {
+                if self.knows(group) {
+                    self.st.peer.serves.insert(group, epoch);
+                }
+            }
             Statement::Claim { group, .. }
             | Statement::Ask { group, .. }
             | Statement::Consent { group, .. }

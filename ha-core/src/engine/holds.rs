@@ -108,8 +108,11 @@ impl Engine {
 
     /// Whether the peer would not start the group.
     pub(super) fn is_held_there(&self, g: GroupId) -> bool {
-        let peer = Config::peer_of(self.st.me);
-        self.is_standing_by(peer) || self.is_maintained(peer, g).is_some()
+        self.is_standing_by(Config::peer_of(self.st.me)) || self.is_maintained_there(g)
+    }
+
+    pub(super) fn is_maintained_there(&self, g: GroupId) -> bool {
+        self.is_maintained(Config::peer_of(self.st.me), g).is_some()
     }
 
     /// A node in maintenance is not shot, and shoots nobody; in a maintained cluster nobody is shot at all.
@@ -121,7 +124,7 @@ impl Engine {
     /// A group that nobody owns and that this node may not start: promise it to the peer, or ask. True if held.
     pub(super) fn rest_held(&mut self, g: GroupId) -> bool {
         if self.hold(g).is_none() {
-            if self.group(g).question == Some(Question::HeldByPolicy) {
+            if self.group(g).question == Some(Question::HeldByPolicy) && self.lead_serves_here(g) {
                 self.unask(g);
             }
             return false;

@@ -291,8 +291,9 @@ impl Engine {
     }
 
     pub(super) fn ask_operator(&mut self, g: GroupId, question: Question) {
-        // A diverged copy is not current either; the two questions would take turns for ever.
-        let diverged = question == Question::NotCurrent && self.group(g).data.diverged;
+        // A diverged copy is not current either, and may be held too; the questions would take turns for ever.
+        let other = matches!(question, Question::NotCurrent | Question::HeldByPolicy);
+        let diverged = other && self.group(g).data.diverged;
         let question = if diverged { Question::Diverged } else { question };
         if self.group(g).question == Some(question) {
             return;

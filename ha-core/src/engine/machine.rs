@@ -225,6 +225,7 @@ impl Peer {
             state: PeerState::Unknown,
             lives: Vec::new(),
             claims: BTreeMap::new(),
+            serves: BTreeMap::new(),
             store: None,
             knows_my_store: None,
             init: None,

@@ -61,3 +61,5 @@ pub use status::*;
 mod explore_tests;
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod policy_tests;

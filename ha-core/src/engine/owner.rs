@@ -3,7 +3,7 @@
 use super::machine::Engine;
 use super::state::{Admission, Released, Role, Why};
 use super::{Action, ClaimState, EndReason, LinkState, OpKind, OpTarget, Permission, Question, TimeoutEdge};
-use crate::{GroupId, SetRecord};
+use crate::{GroupId, SetRecord, StopProof};
 use std::time::Duration;
 
 /// First wait before a failed start is tried again where no other node can take it.
@@ -166,11 +166,19 @@ impl Engine {
         if self.is_broken(super::Sabotage::MoveAnywhere) {
             return true;
         }
-        self.peer_is_viable(g) && self.lead_may_follow(g)
+        // Rule 12: what the peer handed over and this node cannot run goes back, though the peer stands by.
+        let returns = matches!(self.group(g).proof, Some(StopProof::Released { forced: false, .. }));
+        let target =
+            self.peer_is_able(g) && !self.is_maintained_there(g) && returns || self.peer_is_viable(g);
+        target && self.lead_may_follow(g)
     }
 
     /// Alive both ways, current, willing and not in failure memory.
     pub(super) fn peer_is_viable(&self, g: GroupId) -> bool {
+        self.peer_is_able(g) && !self.is_held_there(g)
+    }
+
+    fn peer_is_able(&self, g: GroupId) -> bool {
         let claim = self.st.peer.claims.get(&g);
         let viable = claim.is_some_and(|c| c.state == ClaimState::Standby { viable: true });
         let set = !self.group_config(g).mirrored
@@ -178,7 +186,7 @@ impl Engine {
                 c.set == self.st.durable.group(g).set && matches!(c.set, SetRecord::Both { .. })
             });
         let up = self.st.links.iter().any(|l| l.state == LinkState::Up);
-        viable && set && up && !self.is_held_there(g) && self.st.peer.is_alive() && !self.st.peer.departing
+        viable && set && up && self.st.peer.is_alive() && !self.st.peer.departing
     }
 
     pub(super) fn begin_stop(&mut self, g: GroupId, why: Why) {

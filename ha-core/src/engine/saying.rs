@@ -167,6 +167,9 @@ impl Engine {
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
         said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
+        let serving =
+            self.group_ids().filter(|g| self.group(*g).role == Role::Active && self.is_waited_for(*g));
+        said.extend(serving.map(|group| Statement::Serves { group, epoch: self.group(group).epoch }));
         said
     }
 

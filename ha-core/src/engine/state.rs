@@ -75,6 +75,8 @@ pub(super) struct Peer {
     /// The lives seen, the current one last.
     pub lives: Vec<Life>,
     pub claims: BTreeMap<GroupId, Claim>,
+    /// In which grant it last said that a group serves.
+    pub serves: BTreeMap<GroupId, Epoch>,
     pub store: Option<StoreId>,
     pub knows_my_store: Option<bool>,
     pub init: Option<Option<InitId>>,

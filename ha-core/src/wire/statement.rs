@@ -28,6 +28,7 @@ mod kind {
     pub(super) const YIELDED: u8 = 17;
     pub(super) const DEPARTING: u8 = 18;
     pub(super) const POLICY: u8 = 19;
+    pub(super) const SERVES: u8 = 20;
 }
 
 /// Octets that a statement takes in a frame, its kind and length included.
@@ -73,6 +74,7 @@ const fn kind_of(statement: &Statement) -> u8 {
         Statement::Yielded { .. } => kind::YIELDED,
         Statement::Departing => kind::DEPARTING,
         Statement::Policy { .. } => kind::POLICY,
+        Statement::Serves { .. } => kind::SERVES,
     }
 }
 
@@ -127,7 +129,9 @@ fn value(statement: &Statement, out: &mut impl Sink) {
             grant(out, group, epoch);
             out.varint(nonce.0.into());
         }
-        Statement::Prepare { group, epoch } | Statement::Ready { group, epoch } => grant(out, group, epoch),
+        Statement::Prepare { group, epoch }
+        | Statement::Ready { group, epoch }
+        | Statement::Serves { group, epoch } => grant(out, group, epoch),
         Statement::Released { group, epoch, final_lsn, excluded } => {
             grant(out, group, epoch);
             out.byte(u8::from(excluded) | u8::from(final_lsn.is_some()) << 1);
@@ -242,6 +246,7 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::CLAIM => return decode_claim(r),
         kind::DEPARTING => Statement::Departing,
         kind::POLICY => return decode_policy(r),
+        kind::SERVES => Statement::Serves { group: GroupId(r.byte()?), epoch: Epoch(r.varint()?) },
         kind::ASK..=kind::YIELDED => return decode_about_grant(kind, r),
         _ => return Some(Said::Unknown),
     }))

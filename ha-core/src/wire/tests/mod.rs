@@ -131,6 +131,7 @@ fn every_statement() -> Vec<Statement> {
             scope: PolicyScope::Group(group),
             flags: PolicyFlags { stamp: u32::MAX, standby: true, maintenance: true },
         },
+        Statement::Serves { group, epoch },
         Statement::Departing,
     ]
 }
