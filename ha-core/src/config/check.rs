@@ -90,6 +90,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.fence(config);
     findings.timing(config);
     findings.unguarded(config);
+    findings.0.extend(super::policy::problems(config));
     findings.0
 }
 

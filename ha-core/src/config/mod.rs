@@ -3,6 +3,7 @@
 mod check;
 mod duration;
 mod error;
+mod policy;
 mod setters;
 #[cfg(feature = "toml")]
 mod text;
@@ -11,4 +12,5 @@ mod types;
 pub use check::{Checked, MAX_GROUPS, MAX_LINKS};
 pub(crate) use check::{bits_on_line, problems};
 pub use error::{ConfigError, Problem, Problems};
+pub use policy::*;
 pub use types::*;

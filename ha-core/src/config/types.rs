@@ -134,6 +134,9 @@ pub struct GroupConfig {
     /// How long an address outlives its owner's processes; waited for when a device ended only processes.
     #[serde(with = "duration", default)]
     pub address_lifetime: Duration,
+    /// Where it should be, and what its failures lead to.
+    #[serde(default)]
+    pub policy: super::GroupPolicy,
     /// The resources in the order of their start; stopped in reverse.
     #[serde(default)]
     pub resources: Vec<ResourceConfig>,
@@ -161,6 +164,7 @@ impl GroupConfig {
             promote_timeout: ms_2000(),
             demote_timeout: ms_500(),
             address_lifetime: Duration::ZERO,
+            policy: super::GroupPolicy::default(),
             resources: Vec::new(),
         }
     }
@@ -209,6 +213,9 @@ pub struct ResourceConfig {
     /// Restarts in place before the group moves to a viable target.
     #[serde(default = "one_u8")]
     pub restart_limit: u8,
+    /// What its monitor's findings lead to.
+    #[serde(default)]
+    pub health: super::HealthPolicy,
 }
 
 const fn one_u8() -> u8 {
@@ -226,6 +233,7 @@ impl ResourceConfig {
             monitor_interval: ms_500(),
             monitor_timeout: ms_500(),
             restart_limit: 1,
+            health: super::HealthPolicy::default(),
         }
     }
 }

@@ -139,6 +139,10 @@ pub enum OpKind {
     Stop,
     /// Look at a resource.
     Monitor,
+    /// Let a resource finish its work and accept no more: it is about to be stopped.
+    Drain,
+    /// Let a resource accept work again: it is not stopped after all.
+    Resume,
 }
 
 /// Why an engine ends its own process.

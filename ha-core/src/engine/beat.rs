@@ -1,7 +1,8 @@
 //! What two engines tell each other.
 
 use crate::{
-    BootId, Epoch, Generation, GroupId, Incarnation, InitId, Instant, Lsn, Nonce, SetRecord, StoreId,
+    BootId, Epoch, Generation, GroupId, Incarnation, InitId, Instant, Lsn, Nonce, PolicyFlags, PolicyScope,
+    SetRecord, StoreId,
 };
 
 /// One beat on one link. Authenticity and freshness are the wire's business; the engine sees only fresh ones.
@@ -172,6 +173,20 @@ pub enum Statement {
         epoch: Epoch,
         /// The question's.
         nonce: Nonce,
+    },
+    /// The newest operator's word about standby and maintenance that the sender knows. Said once one was given.
+    Policy {
+        /// About what.
+        scope: PolicyScope,
+        /// The word.
+        flags: PolicyFlags,
+    },
+    /// The sender's group is active: others may start after it. Said where the configuration has such an order.
+    Serves {
+        /// The group.
+        group: GroupId,
+        /// The sender's grant.
+        epoch: Epoch,
     },
     /// The sender's incarnation leaves in good order: it owns nothing and will never promote a copy.
     Departing,

@@ -2,8 +2,10 @@
 //! recognises a state it has seen at another time.
 
 use super::machine::Engine;
+use super::policy_state::PolicyState;
 use super::state::State;
 use crate::{Instant, OpId, WriteId};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Farther than this from now, instants are all alike.
@@ -54,6 +56,7 @@ impl Engine {
             }
         }
         st.peer.health_count = 0;
+        st.peer.health_at = st.peer.health_at.map(|at| relative(at, now));
         st.peer.mute_since = st.peer.mute_since.map(|at| relative(at, now));
         for life in &mut st.peer.lives {
             if let Some(ended) = &mut life.ended {
@@ -74,8 +77,8 @@ impl Engine {
 
 fn canonical_groups(st: &mut State, now: Instant) {
     let rel = |at: &mut Instant| *at = relative(*at, now);
-    let mut ops = std::collections::BTreeMap::new();
-    let mut renumber = std::collections::BTreeMap::new();
+    let mut ops = BTreeMap::new();
+    let mut renumber = BTreeMap::new();
     for (id, mut op) in std::mem::take(&mut st.ops) {
         let next = OpId(renumber.len() as u64 + 1);
         renumber.insert(id, next);
@@ -88,7 +91,14 @@ fn canonical_groups(st: &mut State, now: Instant) {
         for m in &mut gr.monitors {
             m.op = m.op.and_then(|id| renumber.get(&id).copied());
             rel(&mut m.next);
+            for finding in [&mut m.finding, &mut m.trouble].into_iter().flatten() {
+                rel(&mut finding.since);
+                // No policy counts further than a byte.
+                finding.in_a_row = finding.in_a_row.min(u16::from(u8::MAX));
+                finding.timeouts = finding.timeouts.min(u16::from(u8::MAX));
+            }
         }
+        canonical_policy(&mut gr.policy, &renumber, now);
         gr.hold_until = gr.hold_until.map(|at| relative(at, now));
         gr.switching = gr.switching.map(|at| relative(at, now));
         gr.stalled_since = gr.stalled_since.map(|at| relative(at, now));
@@ -108,6 +118,22 @@ fn canonical_groups(st: &mut State, now: Instant) {
     }
     if let Some(l) = &mut st.leaving {
         l.idle_since = l.idle_since.map(|at| relative(at, now));
+    }
+}
+
+fn canonical_policy(policy: &mut PolicyState, renumber: &BTreeMap<OpId, OpId>, now: Instant) {
+    for at in &mut policy.restarted {
+        *at = relative(*at, now);
+    }
+    let PolicyState { failed_at, active_since, retry_at, prepare_heard, ordered_since, .. } = policy;
+    for at in [failed_at, active_since, retry_at, prepare_heard, ordered_since].into_iter().flatten() {
+        *at = relative(*at, now);
+    }
+    if let Some((_, since)) = &mut policy.better {
+        *since = relative(*since, now);
+    }
+    if let Some(draining) = &mut policy.draining {
+        draining.left.iter_mut().for_each(|id| *id = renumber.get(id).copied().unwrap_or(*id));
     }
 }
 

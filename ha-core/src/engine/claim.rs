@@ -97,6 +97,7 @@ impl Engine {
         gr.proof = Some(proof);
         gr.hold_until = hold;
         gr.restarts = 0;
+        gr.policy.begin_anew();
         gr.release = None;
         gr.owner = None;
         gr.operator_confirmed = None;

@@ -1,7 +1,10 @@
 //! What the engine reports: each decision with the rule it follows and the evidence it used.
 
 use super::input::Health;
-use crate::{Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, LinkId, StopProof};
+use super::policy_state::{Cause, MoveReason};
+use crate::{
+    Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, LinkId, PolicyScope, StopProof,
+};
 use std::fmt;
 
 /// One report.
@@ -110,6 +113,43 @@ pub enum EventKind {
         /// Which group.
         group: GroupId,
     },
+    /// What is found of a resource changed.
+    Found {
+        /// Which group.
+        group: GroupId,
+        /// Its place.
+        resource: u8,
+        /// What was found.
+        health: Health,
+        /// How.
+        cause: Cause,
+    },
+    /// A group is about to be handed over.
+    Moving {
+        /// Which.
+        group: GroupId,
+        /// Why.
+        reason: MoveReason,
+    },
+    /// The group failed here too often, and is not started here again until that is forgotten.
+    Quarantined {
+        /// Which.
+        group: GroupId,
+    },
+    /// This node forgot that the group failed here.
+    FailuresFaded {
+        /// Which.
+        group: GroupId,
+    },
+    /// A word of an operator about standby or maintenance is known here, and will be durable next.
+    Policy {
+        /// About what.
+        scope: PolicyScope,
+        /// Whether it stands by.
+        standby: bool,
+        /// Whether it is in maintenance.
+        maintenance: bool,
+    },
     /// A command was refused.
     Refused {
         /// Why.
@@ -168,11 +208,15 @@ pub enum TimeoutEdge {
     Retry,
     /// A leaving node waited long enough for its successor.
     Leave,
+    /// A drain overran: what is not finished is stopped.
+    Drain,
+    /// A group waited long enough for the ones before it.
+    Order,
 }
 
 impl TimeoutEdge {
     /// Every edge.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::LinkSuspect,
         Self::LinkDead,
         Self::PeerDead,
@@ -194,6 +238,8 @@ impl TimeoutEdge {
         Self::Question,
         Self::Retry,
         Self::Leave,
+        Self::Drain,
+        Self::Order,
     ];
 }
 
@@ -272,6 +318,8 @@ pub enum Question {
     TimingMismatch,
     /// The permission could not be confirmed.
     Unconfirmed,
+    /// Standby or maintenance keeps the group from being started, or its lead waits for an answer.
+    HeldByPolicy,
 }
 
 /// Why a command was refused.
@@ -286,6 +334,10 @@ pub enum Refusal {
     TargetNotReady,
     /// No question of that kind stands, or it named another incarnation.
     NotAsked,
+    /// The group is in maintenance.
+    Maintenance,
+    /// No such node or group.
+    UnknownScope,
 }
 
 impl fmt::Display for Question {
@@ -300,6 +352,7 @@ impl fmt::Display for Question {
             Self::NotInitialised => "the two stores were not initialised together; initialise both with one common id",
             Self::TimingMismatch => "the two nodes' timings do not fit each other; takeover is disabled until they do",
             Self::Unconfirmed => "the permission ran out and nobody can confirm it; bring the peer back, or confirm that it is off",
+            Self::HeldByPolicy => "standby or maintenance keeps the group from being started here, or the group that it must be with waits for an answer; end the standby or the maintenance, or answer that one",
         })
     }
 }

@@ -106,7 +106,11 @@ impl Engine {
             return self.group_ids().any(|g| self.would_go_alone(g) && self.group(g).data.stalled);
         }
         let dead = self.st.peer.state == PeerState::Dead || self.is_mute();
-        if !dead || self.st.leaving.is_some() || !self.group_ids().any(|g| self.has_reason_to_shoot(g)) {
+        if !dead
+            || self.st.leaving.is_some()
+            || self.shots_are_held()
+            || !self.group_ids().any(|g| self.has_reason_to_shoot(g))
+        {
             return false;
         }
         if !self.timing_fits() || self.was_just_frozen() {
@@ -123,7 +127,7 @@ impl Engine {
     }
 
     fn has_reason_to_shoot(&self, g: GroupId) -> bool {
-        self.would_start(g) || self.would_go_alone(g)
+        self.would_start(g) || self.would_go_alone(g) && !self.in_maintenance(g)
     }
 
     /// After a long gap of its own a node listens for as long as it would wait for the peer: that one may be
@@ -250,6 +254,10 @@ impl Engine {
 
     /// How often the device was tried in vain since the peer died.
     pub(super) fn fencing_is_hopeless(&self) -> bool {
-        self.cfg.fence.is_none() || self.st.fence.liar || self.st.fence.failures >= 3 || !self.timing_fits()
+        self.shots_are_held()
+            || self.cfg.fence.is_none()
+            || self.st.fence.liar
+            || self.st.fence.failures >= 3
+            || !self.timing_fits()
     }
 }

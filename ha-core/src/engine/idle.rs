@@ -7,6 +7,7 @@ use crate::{Epoch, FenceScope, GroupId, Incarnation, SetRecord, StopProof};
 
 impl Engine {
     pub(super) fn advance(&mut self, g: GroupId) {
+        self.fade_failures(g);
         self.answer_set_questions(g);
         match self.group(g).role {
             Role::Waiting | Role::Standby => self.advance_idle(g),
@@ -18,7 +19,11 @@ impl Engine {
 
     fn advance_idle(&mut self, g: GroupId) {
         self.prepare_intent(g);
-        if self.follows_owner(g) || self.st.leaving.is_some() {
+        if self.follows_owner(g) || self.st.leaving.is_some() || self.rest_held(g) {
+            return;
+        }
+        if !self.lead_serves_here(g) {
+            self.wait_for_lead(g);
             return;
         }
         if let Some(proof) = self.usable_proof(g) {
@@ -225,8 +230,13 @@ impl Engine {
             && matches!(durable, SetRecord::Out { epoch, .. } if epoch == r.epoch)
     }
 
-    /// Whether this node could take the group over at once.
+    /// Whether this node could and would take the group over at once.
     pub(super) fn is_viable(&self, g: GroupId) -> bool {
+        self.is_able(g) && self.hold(g).is_none() && self.lead_may_be_here(g)
+    }
+
+    /// Whether this node could, whatever operators ordered.
+    pub(super) fn is_able(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         let data = !self.group_config(g).mirrored || self.is_member(g);
         let data = (data || self.is_stale_viable()) && !gr.data.diverged;
@@ -281,8 +291,9 @@ impl Engine {
     }
 
     pub(super) fn ask_operator(&mut self, g: GroupId, question: Question) {
-        // A diverged copy is not current either; the two questions would take turns for ever.
-        let diverged = question == Question::NotCurrent && self.group(g).data.diverged;
+        // A diverged copy is not current either, and may be held too; the questions would take turns for ever.
+        let other = matches!(question, Question::NotCurrent | Question::HeldByPolicy);
+        let diverged = other && self.group(g).data.diverged;
         let question = if diverged { Question::Diverged } else { question };
         if self.group(g).question == Some(question) {
             return;

@@ -3,7 +3,7 @@
 use super::beat::{Beat, Predecessor, ReleasedNotice};
 use crate::{
     BootId, Epoch, FenceScope, Generation, GroupId, Incarnation, LinkId, Lsn, NodeId, NodeRecord, OpId,
-    WriteId,
+    PolicyScope, WriteId,
 };
 
 /// Who an engine is at its start.
@@ -114,6 +114,20 @@ pub enum Command {
     TrustFence,
     /// Forget failed starts and stops of a group.
     ClearFailures(GroupId),
+    /// A node stands by: nothing is started there, and what runs there moves to a viable target. Both nodes keep it.
+    Standby {
+        /// Which node.
+        node: NodeId,
+        /// Begins or ends it.
+        on: bool,
+    },
+    /// Maintenance: nothing is started, stopped, moved or fenced by policy; monitors go on. Both nodes keep it.
+    Maintenance {
+        /// Of what.
+        scope: PolicyScope,
+        /// Begins or ends it.
+        on: bool,
+    },
 }
 
 /// How an operation of a resource or of the data ended.

@@ -17,9 +17,14 @@ mod beat;
 mod boot_table;
 mod canonical;
 mod claim;
+mod cohort;
+mod drain;
 mod event;
+mod failures;
 mod fencing;
+mod health;
 mod hearing;
+mod holds;
 mod idle;
 mod in_sync;
 mod input;
@@ -30,6 +35,9 @@ mod ops;
 mod owner;
 mod permission;
 mod persist;
+mod placement;
+mod policy_state;
+mod policy_status;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod saying;
@@ -40,8 +48,11 @@ pub use action::*;
 pub use beat::*;
 pub use canonical::Canonical;
 pub use event::*;
+pub use holds::Hold;
 pub use input::*;
 pub use machine::Engine;
+pub use policy_state::{Cause, Finding, MoveReason};
+pub use policy_status::{Placement, PolicyStatus};
 #[cfg(feature = "sabotage")]
 pub use sabotage::*;
 pub use status::*;
@@ -50,3 +61,5 @@ pub use status::*;
 mod explore_tests;
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod policy_tests;

@@ -166,6 +166,10 @@ impl Engine {
         ]);
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
+        said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
+        let serving =
+            self.group_ids().filter(|g| self.group(*g).role == Role::Active && self.is_waited_for(*g));
+        said.extend(serving.map(|group| Statement::Serves { group, epoch: self.group(group).epoch }));
         said
     }
 
@@ -179,7 +183,7 @@ impl Engine {
             _ if gr.released.is_some_and(|r| !r.overdue) => ClaimState::Owner,
             _ if gr.question.is_some() => ClaimState::Blocked,
             Role::Waiting => ClaimState::Waiting,
-            _ => ClaimState::Standby { viable: self.is_viable(group) },
+            _ => ClaimState::Standby { viable: self.is_able(group) },
         };
         let epoch = match gr.role {
             Role::Claiming { epoch, .. } => epoch,

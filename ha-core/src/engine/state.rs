@@ -75,6 +75,8 @@ pub(super) struct Peer {
     /// The lives seen, the current one last.
     pub lives: Vec<Life>,
     pub claims: BTreeMap<GroupId, Claim>,
+    /// In which grant it last said that a group serves.
+    pub serves: BTreeMap<GroupId, Epoch>,
     pub store: Option<StoreId>,
     pub knows_my_store: Option<bool>,
     pub init: Option<Option<InitId>>,
@@ -84,6 +86,8 @@ pub(super) struct Peer {
     pub outside: u8,
     /// Counts the peer's health statements, to compare twice on separate ones.
     pub health_count: u64,
+    /// When the newest of them came.
+    pub health_at: Option<Instant>,
     pub safety: Option<(u16, u16, u16)>,
     pub departing: bool,
     /// Since when it lets questions pass unanswered.
@@ -253,12 +257,18 @@ pub(super) struct Group {
     pub outside_seen: Option<u64>,
     // --- monitors ---
     pub monitors: Vec<Monitor>,
+    // --- policy ---
+    pub policy: super::policy_state::PolicyState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(super) struct Monitor {
     pub next: Instant,
     pub op: Option<OpId>,
+    /// What was found last under this grant.
+    pub finding: Option<super::Finding>,
+    /// What was found last that was not *running*.
+    pub trouble: Option<super::Finding>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -369,6 +379,7 @@ impl Group {
             asked: None,
             outside_seen: None,
             monitors: vec![Monitor::default(); resources],
+            policy: super::policy_state::PolicyState::default(),
         }
     }
 

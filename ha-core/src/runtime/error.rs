@@ -88,6 +88,14 @@ pub enum NodeError {
         /// The configured names.
         expected: String,
     },
+    /// No node of that name.
+    #[error("found no node \"{found}\", expected one of: {expected}")]
+    UnknownNode {
+        /// The name that was given.
+        found: String,
+        /// The configured names.
+        expected: String,
+    },
     /// Too many commands wait already; try again.
     #[error("{limit} commands wait already; try again when the node took some")]
     Busy {

@@ -182,6 +182,8 @@ impl Cluster {
             let result = match op.kind {
                 OpKind::Start => agent.start(&inner).await,
                 OpKind::Stop => agent.stop(&inner).await,
+                OpKind::Drain => agent.drain(&inner).await,
+                OpKind::Resume => agent.resume(&inner).await,
                 _ => return OpResult::Health(agent.monitor(&inner).await),
             };
             result.map_or(OpResult::Failed, |()| OpResult::Done { final_lsn: None })

@@ -13,7 +13,7 @@ use super::rng::Rng;
 use super::scenario::{Scenario, Trap};
 use super::timeline::{Timeline, What};
 use super::{Cut, Options};
-use crate::engine::{Action, Beat, FenceAnswer, ReleasedNotice, Status};
+use crate::engine::{Action, Beat, Command, FenceAnswer, ReleasedNotice, Status};
 use crate::{BootId, GroupId, Incarnation, InitId, Instant, NodeRecord, OpId, StoreId};
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ pub(super) enum Mending {
     Slow(u8),
     Outside(usize),
     Application(usize),
+    Policy(Command),
 }
 
 /// Two nodes in virtual time, driven by a [`Scenario`] or by hand.
@@ -292,10 +293,11 @@ impl Cluster {
             Event::Operator => self.operator(),
             Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
             Event::Trust { node } => self.trust_fence(node),
-            Event::Force { node, group } => {
-                self.command(node, crate::engine::Command::ForceCurrent { group })
+            Event::Force { node, group } => self.command(node, Command::ForceCurrent { group }),
+            Event::Mended { node, group } => {
+                self.command(node, Command::ClearFailures(group));
+                self.end_policies(node);
             }
-            Event::Mended { node, group } => self.command(node, crate::engine::Command::ClearFailures(group)),
             Event::Heal => self.heal(),
             Event::Poll { task } => self.poll_agent(task),
         }

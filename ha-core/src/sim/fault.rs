@@ -1,5 +1,6 @@
 //! What can go wrong, by name.
 
+use crate::PolicyScope;
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ pub enum ResourceFault {
     PromoteHangs,
     /// The next demotion of the data never ends.
     DemoteHangs,
+    /// The next drain takes longer than its budget.
+    DrainHangs,
+    /// What was drained does not accept work again.
+    ResumeFails,
 }
 
 /// One fault. Those with a span mend themselves after it.
@@ -99,6 +104,10 @@ pub enum Fault {
     StallApplication(usize, Duration),
     /// An operator moves the group away from its owner.
     Switchover(u8),
+    /// An operator lets the node stand by for the span.
+    Standby(usize, Duration),
+    /// An operator begins maintenance, for the span.
+    Maintenance(PolicyScope, Duration),
     /// An operator shuts the node down in good order; started again after the span.
     Shutdown(usize, Duration),
 }
@@ -135,6 +144,8 @@ impl Fault {
             Self::NoOutside(..) => "NoOutside",
             Self::StallApplication(..) => "StallApplication",
             Self::Switchover(_) => "Switchover",
+            Self::Standby(..) => "Standby",
+            Self::Maintenance(..) => "Maintenance",
             Self::Shutdown(..) => "Shutdown",
         }
     }
@@ -173,6 +184,8 @@ impl fmt::Display for Fault {
             Self::NoOutside(n, d) => write!(f, "node {n} loses the outside for {d:?}"),
             Self::StallApplication(n, d) => write!(f, "the application of node {n} stalls for {d:?}"),
             Self::Switchover(g) => write!(f, "an operator moves group {g}"),
+            Self::Standby(n, d) => write!(f, "an operator lets node {n} stand by for {d:?}"),
+            Self::Maintenance(scope, d) => write!(f, "an operator begins maintenance of {scope:?} for {d:?}"),
             Self::Shutdown(n, d) => write!(f, "an operator shuts node {n} down for {d:?}"),
         }
     }

@@ -4,8 +4,8 @@ use super::cluster::{Cluster, Event, MS, Mending, nanos};
 use super::fault::{Cut, Fault, ResourceFault};
 use super::network::Reach;
 use super::timeline::What;
-use crate::GroupId;
 use crate::engine::{Command, Input};
+use crate::{GroupId, NodeId};
 use std::time::Duration;
 
 impl Cluster {
@@ -47,6 +47,15 @@ impl Cluster {
             Fault::NoOutside(n, span) => self.outside(n, 0, span),
             Fault::StallApplication(n, span) => self.stall(n, span),
             Fault::Switchover(group) => self.switchover(GroupId(group)),
+            Fault::Standby(n, span) => {
+                let node = NodeId(u8::try_from(n).unwrap_or(0));
+                self.order(Command::Standby { node, on: true });
+                self.mend_later(span, Mending::Policy(Command::Standby { node, on: false }));
+            }
+            Fault::Maintenance(scope, span) => {
+                self.order(Command::Maintenance { scope, on: true });
+                self.mend_later(span, Mending::Policy(Command::Maintenance { scope, on: false }));
+            }
             Fault::Shutdown(n, _) => self.command(n, Command::Shutdown),
         }
     }
@@ -73,12 +82,19 @@ impl Cluster {
                 }
             }
             Mending::Outside(n) => self.outside_is(n, 2),
+            Mending::Policy(command) => self.order(command),
             Mending::Application(n) => {
                 if let Some(life) = self.life(n) {
                     self.feed(n, life, Input::Application { alive: true });
                 }
             }
         }
+    }
+
+    /// A command to whichever node runs.
+    fn order(&mut self, command: Command) {
+        let node = usize::from(self.life(0).is_none());
+        self.command(node, command);
     }
 
     fn cut(&mut self, reach: Reach, cut: Cut, span: Duration) {

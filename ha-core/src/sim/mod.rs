@@ -27,6 +27,7 @@ mod mirror;
 mod network;
 mod node;
 mod operator;
+mod policies;
 mod probe;
 mod process;
 mod queue;

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Event, MS, SECOND, nanos};
 use super::invariant::{Found, served_or_asked};
 use crate::engine::{Command, GroupStatus, Input, Protection, Question, RoleName};
-use crate::{GroupId, Incarnation};
+use crate::{GroupId, Incarnation, PolicyScope};
 use std::collections::BTreeMap;
 
 /// What the operator remembers.
@@ -89,7 +89,21 @@ impl Cluster {
                     self.command(n, Command::ClearFailures(group));
                 }
             }
+            Question::HeldByPolicy => self.end_policies(node),
             Question::NotInitialised | Question::TimingMismatch => {}
+        }
+    }
+
+    /// Ends every standby and maintenance that the node knows of.
+    pub(super) fn end_policies(&mut self, node: usize) {
+        let Some(status) = self.status(node) else { return };
+        for (scope, flags) in status.policy.said() {
+            if flags.maintenance {
+                self.command(node, Command::Maintenance { scope, on: false });
+            }
+            if let (PolicyScope::Node(of), true) = (scope, flags.standby) {
+                self.command(node, Command::Standby { node: of, on: false });
+            }
         }
     }
 
@@ -152,6 +166,11 @@ impl Cluster {
             let Some(g) = status.groups.iter().find(|g| g.group == GroupId(group)) else { continue };
             found.roles[node] = Some(g.role);
             found.questions[node] = g.question;
+            // A follower asks because its lead does: that one's question must be a good one.
+            let lead = self.scenario.configs[0].groups[usize::from(group)].policy.with;
+            if let (Some(Question::HeldByPolicy), Some(lead)) = (g.question, lead) {
+                found.questions[node] = status.groups[usize::from(lead.0)].question;
+            }
             full |= g.role == RoleName::Active && g.protection == Protection::Full;
         }
         found.proof_obtainable = self.nodes.iter().all(|n| n.process.is_some());

@@ -118,6 +118,7 @@ impl Scenario {
         scenario.operator = true;
         scenario.heal_at = Some(Duration::from_secs(38));
         plan(&mut rng, &mut scenario);
+        super::policies::season(&mut scenario);
         scenario
     }
 }
