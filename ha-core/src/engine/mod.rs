@@ -18,6 +18,7 @@ mod boot_table;
 mod canonical;
 mod claim;
 mod event;
+mod evidence;
 mod fencing;
 mod hearing;
 mod idle;
@@ -27,12 +28,14 @@ mod leaving;
 mod machine;
 mod membership;
 mod ops;
+mod outline;
 mod owner;
 mod permission;
 mod persist;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod saying;
+mod snapshot;
 mod state;
 mod status;
 
@@ -40,10 +43,13 @@ pub use action::*;
 pub use beat::*;
 pub use canonical::Canonical;
 pub use event::*;
+pub use evidence::*;
 pub use input::*;
 pub use machine::Engine;
+pub use outline::{GroupOutline, Outline};
 #[cfg(feature = "sabotage")]
 pub use sabotage::*;
+pub use snapshot::{EngineSnapshot, SnapshotMismatch};
 pub use status::*;
 
 #[cfg(test)]

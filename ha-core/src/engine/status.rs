@@ -4,6 +4,7 @@ use super::machine::Engine;
 use super::state::{Group, Role};
 use super::{LinkState, PeerState, Question, RoleName};
 use crate::{Epoch, ExclusionProof, GroupId, Incarnation, Instant, NodeId, SetRecord, StopProof};
+use serde::{Deserialize, Serialize};
 
 /// A snapshot of an engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +56,7 @@ pub struct GroupStatus {
 }
 
 /// How well a group's data is protected, as the owner knows it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Protection {
     /// The group has no mirrored data, or this node does not own it.

@@ -24,6 +24,7 @@ use super::links::Links;
 use super::liveness::Liveness;
 use super::names::Names;
 use super::operations::{Operations, Order};
+use super::recorder::Recorder;
 use super::report::{EventReport, StatusReport};
 use crate::api::Clock;
 use crate::config::Config;
@@ -63,6 +64,7 @@ pub(super) struct Control {
     pub(super) guardian: Option<GuardianClient>,
     pub(super) arrivals: ArrivalReceiver,
     pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) recorder: Recorder,
     pub(super) log: EventLog,
     pub(super) status: watch::Sender<StatusReport>,
     pub(super) turn: Turn,
@@ -117,6 +119,7 @@ impl Control {
         loop {
             self.carry_out_pending();
             self.publish();
+            self.hand_over_record();
             self.feed_guardian();
             if let Some(ended) = self.turn.ended {
                 self.say_farewell(ended).await;
@@ -249,19 +252,27 @@ impl Control {
             return;
         }
         let now = self.now();
+        self.recorder.input(now, &input);
         self.engine.handle(now, input);
         self.carry_out_pending();
+    }
+
+    fn hand_over_record(&mut self) {
+        let now = self.now();
+        self.recorder.hand_over(now, &self.engine);
     }
 
     fn carry_out_pending(&mut self) {
         let mut actions = std::mem::take(&mut self.turn.actions);
         let mut moved = false;
         while let Some(action) = self.engine.next_action() {
+            self.recorder.action(&action);
             match action {
                 Action::Token { group, permission } => moved |= self.permit(group, permission),
                 other => actions.push(other),
             }
         }
+        self.recorder.finish();
         if moved {
             // Before any effect of the new role begins, the guardian must know what it would have to release.
             self.refresh_status();

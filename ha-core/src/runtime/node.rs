@@ -6,11 +6,13 @@ use super::builder::{COMMANDS_WAITING, NodeBuilder, halt};
 use super::ending::Ended;
 use super::error::NodeError;
 use super::events::{EventLog, EventStream};
+use super::explanations::Explanations;
 use super::links::LinkTraffic;
 use super::names::Names;
 use super::report::StatusReport;
 use crate::config::Config;
 use crate::engine::Command;
+use crate::explain::Explanation;
 use crate::{GroupId, NodeId, TokenCell};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +29,7 @@ pub struct Node {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) status: watch::Receiver<StatusReport>,
     pub(super) log: EventLog,
+    pub(super) explanations: Explanations,
     pub(super) ended: watch::Receiver<Option<Ended>>,
     pub(super) traffic: Vec<Arc<LinkTraffic>>,
 }
@@ -47,6 +50,14 @@ impl Node {
     #[must_use]
     pub fn events(&self) -> EventStream {
         self.log.reader(self.ended.clone())
+    }
+
+    /// Why this node decided as it did: the newest [`EXPLANATIONS_KEPT`](super::EXPLANATIONS_KEPT) decisions, oldest
+    /// first, those of earlier lives included where [`NodeBuilder::record`] keeps them. A decision is explained
+    /// within milliseconds, behind everything else that the node does.
+    #[must_use]
+    pub fn explain(&self) -> Vec<Arc<Explanation>> {
+        self.explanations.all()
     }
 
     /// What each link sent, received and refused so far, in the order of the configuration.
