@@ -37,7 +37,9 @@ impl FromStr for Moment {
 }
 
 fn refused(text: &str) -> String {
-    format!("found \"{text}\", expected seconds of the boot clock such as 1234.567, or since the life began such as +12.5")
+    format!(
+        "found \"{text}\", expected seconds of the boot clock such as 1234.567, or since the life began such as +12.5"
+    )
 }
 
 #[cfg(test)]

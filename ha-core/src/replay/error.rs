@@ -39,10 +39,12 @@ pub enum ReplayError {
         expected: String,
     },
     /// No life is in it.
-    #[error("{place}: found no entry to begin with; the log is empty, or its first entry is damaged")]
+    #[error("{place}: found no entry to begin with: {found}")]
     Empty {
         /// Which file.
         place: String,
+        /// What is there instead.
+        found: String,
     },
     /// An entry that cannot follow the ones before it.
     #[error("entry {entry}: {found}; the log is damaged, or was put together from parts of several logs")]

@@ -4,7 +4,7 @@ use super::digest::Digest;
 use super::entry::Entry;
 use super::error::ReplayError;
 use crate::Instant;
-use crate::config::Config;
+use crate::config::{Config, MAX_GROUPS, MAX_LINKS};
 use crate::engine::{Action, Beat, Engine, Input};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -191,11 +191,48 @@ impl Player {
     }
 }
 
-/// The configuration, if an engine can run on it.
+/// The longest duration of a configuration: beyond it sums overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+
+/// The configuration, if an engine can count on it: sizes that its numbers can name, durations that can be added.
+/// Whether it is a wise one is not asked: the record of an unwise one is replayed too.
 fn checked(config: &Config) -> Result<Arc<Config>, String> {
-    let problems = crate::config::problems(config);
-    match problems.first() {
-        None => Ok(Arc::new(config.clone())),
-        Some(first) => Err(format!("a configuration that no node runs on: {first}")),
+    let sizes = [
+        ("nodes", config.nodes.len(), 2..=2),
+        ("links", config.links.len(), 0..=MAX_LINKS),
+        ("groups", config.groups.len(), 0..=MAX_GROUPS),
+    ];
+    let resources = config.groups.iter().map(|g| ("resources", g.resources.len(), 0..=200));
+    for (what, found, expected) in sizes.into_iter().chain(resources) {
+        if !expected.contains(&found) {
+            return Err(format!("a configuration with {found} {what}, expected {expected:?}"));
+        }
     }
+    let links = config.links.iter().flat_map(|l| [l.interval, l.suspect, l.dead]);
+    let groups = config.groups.iter().flat_map(|g| [g.promote_timeout, g.demote_timeout, g.address_lifetime]);
+    let resources = config.groups.iter().flat_map(|g| &g.resources);
+    let resources =
+        resources.flat_map(|r| [r.start_timeout, r.stop_timeout, r.monitor_interval, r.monitor_timeout]);
+    let fence = config.fence.iter().flat_map(|f| [f.timeout, f.effect]);
+    let t = &config.timing;
+    let timing = [
+        t.token_validity,
+        t.boot_wait,
+        t.ask_deadline,
+        t.confirm_deadline,
+        t.prepare_deadline,
+        t.persist_deadline,
+        t.takeover_deadline,
+        t.query_interval,
+        t.question_interval,
+        t.feed_limit,
+        t.kill_grace,
+        t.mirror_stall,
+        t.application_stall,
+    ];
+    let longest = links.chain(groups).chain(resources).chain(fence).chain(timing).max().unwrap_or_default();
+    if longest > LONGEST {
+        return Err(format!("a configuration with a duration of {longest:?}, expected at most {LONGEST:?}"));
+    }
+    Ok(Arc::new(config.clone()))
 }

@@ -116,7 +116,8 @@ pub fn replay(
         }
     }
     if verdict.lives.is_empty() {
-        return Err(ReplayError::Empty { place: log.place().into() });
+        let found = verdict.damage.first().map_or_else(|| "the log is empty".to_owned(), Damage::to_string);
+        return Err(ReplayError::Empty { place: log.place().into(), found });
     }
     Ok(verdict)
 }

@@ -403,7 +403,7 @@ impl Seed {
         let life = life_start(&config, &boot, now);
         let recorder = Recorder::new(config.clone(), &life, slot);
         let engine = Engine::boot(config.clone(), boot, now);
-        let first = StatusReport::new(&config.cluster, &names, &engine.status(), &[]);
+        let first = StatusReport::new(&config.cluster, &names, &engine.status(), &[], &[]);
         let (status, watched) = watch::channel(first);
         let turn = Turn::new(now, config.timing.feed_limit);
         let control = Control {

@@ -29,6 +29,7 @@ use super::report::{EventReport, StatusReport};
 use crate::api::Clock;
 use crate::config::Config;
 use crate::engine::{Action, Engine, Event, FenceAnswer, Input, Permission, Status};
+use crate::explain::OpenQuestion;
 use crate::guardian::GuardianClient;
 use crate::{Epoch, GroupId, Instant, OpId};
 use std::collections::{BTreeMap, VecDeque};
@@ -85,6 +86,7 @@ pub(super) struct Turn {
     owned: Vec<(GroupId, Epoch)>,
     published: Option<Status>,
     refusals: Vec<Option<String>>,
+    questions: Vec<OpenQuestion>,
     published_at: Instant,
     status_stale: bool,
     fed_at: Instant,
@@ -104,6 +106,7 @@ impl Turn {
             owned: Vec::new(),
             published: None,
             refusals: Vec::new(),
+            questions: Vec::new(),
             published_at: now,
             status_stale: true,
             fed_at: Instant::ZERO,
@@ -408,7 +411,10 @@ impl Control {
         let now = self.now();
         (self.turn.status_stale, self.turn.published_at) = (false, now);
         let (status, refusals) = (self.engine.status(), self.links.refusals());
-        if self.turn.published.as_ref() == Some(&status) && self.turn.refusals == refusals {
+        let asked = status.groups.iter().filter(|g| g.question.is_some());
+        let questions: Vec<_> = asked.filter_map(|g| self.engine.open_question(g.group, now)).collect();
+        let unchanged = self.turn.refusals == refusals && self.turn.questions == questions;
+        if unchanged && self.turn.published.as_ref() == Some(&status) {
             return;
         }
         let owned = self.engine.owned();
@@ -416,9 +422,9 @@ impl Control {
             self.turn.owned = owned;
             self.turn.fed_at = Instant::ZERO;
         }
-        let report = StatusReport::new(&self.config.cluster, &self.names, &status, &refusals);
+        let report = StatusReport::new(&self.config.cluster, &self.names, &status, &refusals, &questions);
         self.status.send_replace(report);
-        (self.turn.published, self.turn.refusals) = (Some(status), refusals);
+        (self.turn.published, self.turn.refusals, self.turn.questions) = (Some(status), refusals, questions);
     }
 
     /// Ends the node in order: permissions first, then the last beats.

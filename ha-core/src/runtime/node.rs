@@ -91,6 +91,25 @@ impl Node {
         self.request(Request::Command(command))
     }
 
+    /// Gives an answer to the question about the group called `name`: one of the
+    /// [`QuestionReport::answers`](super::QuestionReport::answers) of the status that has a command. Read there
+    /// what it does and risks before. Whether it was refused is an event.
+    ///
+    /// # Errors
+    /// As [`Node::command`], [`NodeError::UnknownGroup`], and [`NodeError::NoSuchAnswer`].
+    pub fn answer(&self, name: &str, answer: &str) -> Result<(), NodeError> {
+        self.group(name)?;
+        let question = self.status.borrow().group(name).and_then(|g| g.question.clone());
+        let answers = question.map(|q| q.answers).unwrap_or_default();
+        let given = answers.iter().find(|a| a.name == answer).and_then(|a| a.command);
+        let Some(command) = given else {
+            let possible: Vec<_> = answers.iter().filter(|a| a.command.is_some()).map(|a| &*a.name).collect();
+            let expected = if possible.is_empty() { "none now".to_owned() } else { possible.join(", ") };
+            return Err(NodeError::NoSuchAnswer { found: answer.into(), group: name.into(), expected });
+        };
+        self.command(command)
+    }
+
     /// Moves the group called `name` to the other node.
     ///
     /// # Errors
