@@ -11,7 +11,12 @@ fn replay(arguments: &[&str]) -> Output {
 
 fn replayed(node: &Path) -> Value {
     let out = replay(&[node.to_str().unwrap(), "--json"]);
-    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
@@ -19,7 +24,17 @@ fn replayed(node: &Path) -> Value {
 fn a_run_with_a_kill_and_a_switchover_replays_to_the_same_decisions_on_both_nodes() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let faults = ["--faults", "process-kill,switchover", "--clients", "1", "--duration", "0", "--json", "--keep", "--dir"];
+    let faults = [
+        "--faults",
+        "process-kill,switchover",
+        "--clients",
+        "1",
+        "--duration",
+        "0",
+        "--json",
+        "--keep",
+        "--dir",
+    ];
     let out = Command::new(env!("CARGO_BIN_EXE_mail-pair")).args(faults).arg(&run).output().unwrap();
     let said = || format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     // How long mail paused on a busy machine is not this test's business; that the run happened is.
@@ -27,7 +42,11 @@ fn a_run_with_a_kill_and_a_switchover_replays_to_the_same_decisions_on_both_node
     let (mut lives, mut grants, mut elses) = (0, 0, 0);
     for node in ["n1", "n2"] {
         let verdict = replayed(&run.join(node));
-        assert_eq!((&verdict["same"], &verdict["whole"]), (&Value::Bool(true), &Value::Bool(true)), "{verdict}");
+        assert_eq!(
+            (&verdict["same"], &verdict["whole"]),
+            (&Value::Bool(true), &Value::Bool(true)),
+            "{verdict}"
+        );
         let list = verdict["lives"].as_array().unwrap();
         lives += list.len();
         assert!(list.iter().all(|l| l["lost_steps"] == 0 && l["steps"].as_u64() > Some(100)), "{list:#?}");

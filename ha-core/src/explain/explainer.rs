@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Explanations with counterfactuals within [`STORM`]: more would cost more than they tell.
-const THOROUGH_MAX: u32 = 24;
+/// Decisions of one kind about one group that are explained within [`STORM`]: the rest is counted.
+const LIKE_MAX: u32 = 4;
 const STORM: Duration = Duration::from_secs(1);
 /// At least so much of the past can be imagined otherwise.
 const HORIZON_MIN: Duration = Duration::from_millis(500);
@@ -30,7 +30,17 @@ pub struct Explainer {
     steps: u64,
     /// The generation in which each group was last found to be alone: it is told twice.
     alone: BTreeMap<GroupId, Generation>,
-    storm: (Instant, u32),
+    storms: Vec<Storm>,
+}
+
+/// How often the like was decided lately.
+#[derive(Clone, Debug)]
+struct Storm {
+    group: Option<GroupId>,
+    decision: Decision,
+    since: Instant,
+    count: u32,
+    omitted: u32,
 }
 
 impl Explainer {
@@ -49,7 +59,7 @@ impl Explainer {
             outline: engine.outline(),
             steps: 0,
             alone: BTreeMap::new(),
-            storm: (at, 0),
+            storms: Vec::new(),
         }
     }
 
@@ -62,9 +72,10 @@ impl Explainer {
         let mut found = decisions(&before, &self.outline, &step.input, &step.actions);
         found.retain(|(group, decision)| self.is_news(*group, *decision));
         let explained = match self.history.before_last().filter(|_| !found.is_empty()) {
-            Some(earlier) => {
-                found.into_iter().map(|(group, d)| self.explain(engine, &earlier, step, group, d)).collect()
-            }
+            Some(earlier) => found
+                .into_iter()
+                .filter_map(|(group, d)| self.explain(engine, &earlier, step, group, d))
+                .collect(),
             None => Vec::new(),
         };
         self.history.turn(engine, step.at);
@@ -83,44 +94,46 @@ impl Explainer {
         step: &Step,
         group: Option<GroupId>,
         decision: Decision,
-    ) -> Explanation {
+    ) -> Option<Explanation> {
+        let omitted = self.weather(group, decision, step.at)?;
         let mut evidence = engine.evidence(None, step.at);
         evidence.group = before.evidence(group, step.at).group;
-        let mut counterfactuals = Vec::new();
-        if self.may_be_thorough(step.at) {
-            let case = Case {
-                config: &self.config,
-                history: &self.history,
-                before,
-                group,
-                decision,
-                at: step.at,
-                input: &step.input,
-            };
-            counterfactuals = case.counterfactuals();
-        }
-        Explanation {
+        let (config, history, at, input) = (&*self.config, &self.history, step.at, &step.input);
+        let case = Case { config, history, before, group, decision, at, input };
+        Some(Explanation {
             incarnation: engine.incarnation(),
             node: self.node.clone(),
-            at: step.at,
+            at,
             step: self.steps,
             group,
-            group_name: group.map(|g| words::group(&self.config, g)),
+            group_name: group.map(|g| words::group(config, g)),
             decision,
             summary: decision.to_string(),
             rule: decision.rule(),
-            because: words::input(&self.config, &step.input),
+            because: words::input(config, input),
             rejected: rejected(decision, &evidence),
             evidence,
-            counterfactuals,
-        }
+            counterfactuals: case.counterfactuals(),
+            omitted,
+        })
     }
 
-    fn may_be_thorough(&mut self, at: Instant) -> bool {
-        if at.since(self.storm.0) >= STORM {
-            self.storm = (at, 0);
+    /// How many decisions like this one were omitted before it; `None` if this one is omitted too.
+    fn weather(&mut self, group: Option<GroupId>, decision: Decision, at: Instant) -> Option<u32> {
+        let known = self.storms.iter().position(|s| s.group == group && s.decision.is_like(&decision));
+        let n = known.unwrap_or_else(|| {
+            self.storms.push(Storm { group, decision, since: at, count: 0, omitted: 0 });
+            self.storms.len() - 1
+        });
+        let storm = self.storms.get_mut(n)?;
+        if at.since(storm.since) >= STORM {
+            (storm.since, storm.count) = (at, 0);
         }
-        self.storm.1 += 1;
-        self.storm.1 <= THOROUGH_MAX
+        storm.count += 1;
+        if storm.count > LIKE_MAX {
+            storm.omitted += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut storm.omitted))
     }
 }

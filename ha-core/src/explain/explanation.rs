@@ -36,9 +36,10 @@ pub struct Explanation {
     pub evidence: Evidence,
     /// What else could have been done, and why it was not.
     pub rejected: Vec<Rejected>,
-    /// What would have changed the decision, each verified by feeding the inputs again. None is stated where many
-    /// decisions fall together.
+    /// What would have changed the decision, each verified by feeding the inputs again.
     pub counterfactuals: Vec<Counterfactual>,
+    /// How many decisions like this one, just before it, are not explained: they came by the dozen.
+    pub omitted: u32,
 }
 
 /// An alternative that was not taken.
@@ -80,6 +81,9 @@ impl fmt::Display for Explanation {
         }
         for c in &self.counterfactuals {
             writeln!(f, "    else     {}", c.text)?;
+        }
+        if self.omitted > 0 {
+            writeln!(f, "    ({} decisions like this one, just before it, are not told)", self.omitted)?;
         }
         Ok(())
     }

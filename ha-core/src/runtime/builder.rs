@@ -44,6 +44,9 @@ pub const COMMANDS_WAITING: usize = 64;
 /// How long a process that must end waits for its last steps to be recorded. Its permissions are revoked by then.
 const RECORD_SETTLES: Duration = Duration::from_millis(5);
 
+/// How long a node that ends in order waits for its record to be written.
+const RECORD_ENDS: Duration = Duration::from_secs(1);
+
 /// Collects the parts of a node. Every part is matched by name with the configuration; [`NodeBuilder::spawn`]
 /// names all that do not fit, at once.
 #[must_use = "a builder does nothing until spawn()"]
@@ -365,7 +368,7 @@ fn run_control(
     // that must end does not wait for a disk that may be why.
     if let Some(lane) = lane.filter(|_| !how.must_end_process()) {
         lane.close();
-        recording.close();
+        recording.close(RECORD_ENDS);
     }
     ended.send_replace(Some(how));
 }

@@ -11,7 +11,6 @@ use crate::replay::{Entry, FileKind, LogLimits, LogWriter, Player, Step, append_
 use crate::store::medium::Medium;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// After a failed write so many batches pass before the next attempt.
@@ -57,6 +56,7 @@ struct Waiting {
     bytes: Vec<u8>,
     closed: bool,
     busy: bool,
+    done: bool,
 }
 
 impl Slot {
@@ -91,14 +91,19 @@ impl Slot {
         }
         empty.clear();
         std::mem::swap(&mut waiting.bytes, empty);
-        waiting.busy = true;
-        !empty.is_empty()
+        waiting.busy = !empty.is_empty();
+        waiting.busy
     }
 
-    /// Waits until everything handed over was taken care of, but no longer than `limit`.
-    fn settle(&self, limit: Duration) {
+    /// The lane ended.
+    fn finish(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).done = true;
+        self.emptied.notify_all();
+    }
+
+    fn wait_while(&self, limit: Duration, holds: impl Fn(&Waiting) -> bool) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = self.emptied.wait_timeout_while(waiting, limit, |w| w.busy || !w.bytes.is_empty());
+        let _ = self.emptied.wait_timeout_while(waiting, limit, |w| !w.done && holds(w));
     }
 }
 
@@ -114,7 +119,6 @@ impl Drop for SlotEnd {
 /// The owner's end of the lane.
 pub(super) struct RecorderLane {
     slot: Arc<Slot>,
-    thread: JoinHandle<()>,
 }
 
 impl RecorderLane {
@@ -134,22 +138,23 @@ impl RecorderLane {
             while taken.take(&mut bytes) {
                 lane.take(&bytes);
             }
+            taken.finish();
         };
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("ha-record".into())
             .spawn(body)
             .map_err(|source| NodeError::System { what: "start the record lane's thread", source })?;
-        Ok((Self { slot: slot.clone(), thread }, SlotEnd(slot)))
+        Ok((Self { slot: slot.clone() }, SlotEnd(slot)))
     }
 
-    /// Gives the lane a moment to finish.
+    /// Gives the lane a moment to take care of what was handed over.
     pub(super) fn settle(&self, limit: Duration) {
-        self.slot.settle(limit);
+        self.slot.wait_while(limit, |w| w.busy || !w.bytes.is_empty());
     }
 
-    /// Waits for its end. The recorder must have been dropped.
-    pub(super) fn close(self) {
-        let _ = self.thread.join();
+    /// Waits for its end, but no longer than `limit`: its disk may hang. The recorder must have been dropped.
+    pub(super) fn close(self, limit: Duration) {
+        self.slot.wait_while(limit, |_| true);
     }
 }
 
