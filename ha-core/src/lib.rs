@@ -12,6 +12,8 @@
 //! | [`timing`] | the proof that the survivor acts after the victim, with its numbers |
 //! | [`engine`] | the state machine: inputs in, actions out |
 //! | [`wire`] | the authenticated frame format of beats |
+//! | [`explain`] | why each decision was taken, and what would have changed it |
+//! | [`replay`] | the record of what an engine was fed, decided again |
 //! | `store` | the node's durable record, through a recordable I/O layer |
 //! | `runtime` | the tokio shell around the engine |
 //! | `guardian` | the parent process that finishes a dead or frozen node |
@@ -21,6 +23,8 @@
 pub mod api;
 pub mod config;
 pub mod engine;
+pub mod explain;
+pub mod replay;
 pub mod timing;
 pub mod vocabulary;
 pub mod wire;

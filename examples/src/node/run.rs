@@ -11,7 +11,7 @@ use super::{
 use crate::chassis::ChassisFence;
 use crate::smtp::{Identity, MirrorStore, Service};
 use ha_core::guardian::GuardianClient;
-use ha_core::runtime::{BootClock, Node};
+use ha_core::runtime::{BootClock, Node, RecordOptions};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_core::{GroupId, Incarnation, NodeId, TokenCell};
@@ -74,6 +74,8 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
         Some(Sabotage::NoExclusion) => Arc::new(NoExclusion::new(mirror.data_sync())),
         _ => mirror.data_sync(),
     };
+    // What the engine is fed and why it decides: `replay` reads it, and a full disk costs only the record.
+    let record = RecordOptions::new(Arc::new(RealMedium::create(&settings.dir)?));
     let mut outside = Outside::new(settings.outside).await?;
     let mut builder = Node::builder(Arc::new(settings.config.clone()), NodeId(settings.me))
         .key(key)
@@ -81,6 +83,7 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
         .data(GROUP, data)
         .store(Box::new(store))
         .guardian(guardian)
+        .record(record)
         .outside(outside.first().await)
         .resource(GROUP, Arc::new(address))
         .resource(GROUP, Arc::new(Sidecar::new(SIDECAR)))

@@ -5,10 +5,11 @@ use super::policy_state::{Cause, MoveReason};
 use crate::{
     Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, LinkId, PolicyScope, StopProof,
 };
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One report.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// When, on this node's boot clock.
     pub at: Instant,
@@ -17,7 +18,7 @@ pub struct Event {
 }
 
 /// What happened or was decided.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A link changed its state.
@@ -163,7 +164,7 @@ pub enum EventKind {
 }
 
 /// The timeout edges of the engine's states: every wait ends in one of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TimeoutEdge {
     /// A link was silent for its `suspect`.
@@ -244,7 +245,7 @@ impl TimeoutEdge {
 }
 
 /// One link as seen from here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum LinkState {
     /// Nothing heard in this life.
     Silent,
@@ -259,7 +260,7 @@ pub enum LinkState {
 }
 
 /// The peer as seen from here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum PeerState {
     /// Never heard in this life.
     Unknown,
@@ -276,7 +277,7 @@ pub enum PeerState {
 }
 
 /// The role of a group on this node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum RoleName {
     /// Booted and undecided.
     Waiting,
@@ -297,7 +298,7 @@ pub enum RoleName {
 }
 
 /// What an operator is asked, with what is missing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Question {
     /// The peer is absent since boot, and this copy may be old. Power the peer on, or force this copy.
@@ -323,7 +324,7 @@ pub enum Question {
 }
 
 /// Why a command was refused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
     /// This node does not own the group.

@@ -15,7 +15,7 @@ const SLOT_WINDOW_DIVISOR: u32 = 10;
 const SLOT_TURNS_MAX: u64 = 3;
 
 /// Slots in a turn: first in order, second, and two for nodes whose weights the other may not know.
-const SLOTS_IN_TURN: u64 = 4;
+pub(super) const SLOTS_IN_TURN: u64 = 4;
 
 impl Engine {
     pub(super) fn run_fencing(&mut self) {
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// By the last beats, and by what this node itself let the peer become.
-    fn peer_may_have_reason(&self, g: GroupId) -> bool {
+    pub(super) fn peer_may_have_reason(&self, g: GroupId) -> bool {
         let mirrored = self.group_config(g).mirrored;
         let gr = self.group(g);
         if gr.is_owner() {
@@ -182,7 +182,7 @@ impl Engine {
     }
 
     /// Turn, slot and position in it, counted from the send time of our newest beat known to be echoed.
-    fn slot_now(&self) -> Option<(u64, u64, Duration)> {
+    pub(super) fn slot_now(&self) -> Option<(u64, u64, Duration)> {
         let origin = match self.st.peer.mute_since {
             Some(at) => at,
             None => self.last_echoed()? + self.cfg.latest_dead(),
@@ -196,7 +196,7 @@ impl Engine {
         Some((n / SLOTS_IN_TURN, n % SLOTS_IN_TURN, Duration::from_nanos(t % slot)))
     }
 
-    fn own_slot(&self) -> u64 {
+    pub(super) fn own_slot(&self) -> u64 {
         let (mine, theirs) = (self.weight(), self.st.peer.weight);
         let lower = self.st.me.0 == 0;
         if self.st.peer.my_weight_there != Some(mine) {

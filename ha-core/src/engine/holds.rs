@@ -8,9 +8,10 @@ use super::machine::Engine;
 use super::{EventKind, PeerState, Question, Refusal};
 use crate::config::Config;
 use crate::{GroupId, NodeId, PolicyFlags, PolicyScope};
+use serde::{Deserialize, Serialize};
 
 /// What keeps a node from starting a group.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Hold {
     /// The node stands by.

@@ -206,7 +206,7 @@ impl Engine {
     }
 
     /// Admitted to the in-sync set by the life that owned last, and neither consented nor departed since.
-    fn is_member(&self, g: GroupId) -> bool {
+    pub(super) fn is_member(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         let both = |set: SetRecord| {
             gr.admission.is_some_and(|a| set == SetRecord::Both { generation: a.generation })

@@ -5,9 +5,10 @@ use crate::{
     BootId, Epoch, FenceScope, Generation, GroupId, Incarnation, LinkId, Lsn, NodeId, NodeRecord, OpId,
     PolicyScope, WriteId,
 };
+use serde::{Deserialize, Serialize};
 
 /// Who an engine is at its start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Boot {
     /// Which node of the pair.
     pub me: NodeId,
@@ -26,7 +27,7 @@ pub struct Boot {
 }
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Input {
     /// The instant of [`Engine::next_deadline`](super::Engine::next_deadline) came. Feed what the sockets hold first.
@@ -85,7 +86,7 @@ pub enum Input {
 }
 
 /// What an operator can ask.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Command {
     /// Move a group to the other node.
@@ -131,7 +132,7 @@ pub enum Command {
 }
 
 /// How an operation of a resource or of the data ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OpResult {
     /// Done. A demotion reports the last transaction that both nodes acknowledged.
@@ -146,7 +147,7 @@ pub enum OpResult {
 }
 
 /// What a monitor found.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Health {
     /// As it should be.
     Running,
@@ -161,7 +162,7 @@ pub enum Health {
 }
 
 /// What a fence device said.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum FenceAnswer {
     /// Verified off.
     Off {
@@ -175,7 +176,7 @@ pub enum FenceAnswer {
 }
 
 /// The state of a mirrored group's data on this node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct DataReport {
     /// The last transaction durable in this copy.
     pub durable: Lsn,
@@ -195,7 +196,7 @@ pub struct DataReport {
 }
 
 /// The other copy caught up: it may be admitted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct CaughtUp {
     /// The owner's grant.
     pub epoch: Epoch,
@@ -204,7 +205,7 @@ pub struct CaughtUp {
 }
 
 /// Who must hold a transaction before it is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum AckRule {
     /// Both copies, in this generation.
     Both(Generation),

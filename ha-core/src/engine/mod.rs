@@ -20,6 +20,7 @@ mod claim;
 mod cohort;
 mod drain;
 mod event;
+mod evidence;
 mod failures;
 mod fencing;
 mod health;
@@ -32,6 +33,7 @@ mod leaving;
 mod machine;
 mod membership;
 mod ops;
+mod outline;
 mod owner;
 mod permission;
 mod persist;
@@ -41,6 +43,7 @@ mod policy_status;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod saying;
+mod snapshot;
 mod state;
 mod status;
 
@@ -48,13 +51,16 @@ pub use action::*;
 pub use beat::*;
 pub use canonical::Canonical;
 pub use event::*;
+pub use evidence::*;
 pub use holds::Hold;
 pub use input::*;
 pub use machine::Engine;
+pub use outline::{GroupOutline, Outline};
 pub use policy_state::{Cause, Finding, MoveReason};
 pub use policy_status::{Placement, PolicyStatus};
 #[cfg(feature = "sabotage")]
 pub use sabotage::*;
+pub use snapshot::{EngineSnapshot, SnapshotMismatch};
 pub use status::*;
 
 #[cfg(test)]

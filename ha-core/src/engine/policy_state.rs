@@ -2,10 +2,11 @@
 
 use super::Health;
 use crate::{Instant, OpId};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Why a planned move is made.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MoveReason {
     /// An operator asked for it.
@@ -21,7 +22,7 @@ pub enum MoveReason {
 }
 
 /// How a finding of a monitor came about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
     /// The monitor said so.
@@ -33,7 +34,7 @@ pub enum Cause {
 }
 
 /// The newest finding of one resource, and for how long it has been the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Finding {
     /// What was found.
     pub health: Health,
@@ -47,7 +48,7 @@ pub struct Finding {
     pub since: Instant,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct PolicyState {
     /// When restarts in place were begun, oldest first; those beyond the window are dropped.
     pub restarted: VecDeque<Instant>,
@@ -81,7 +82,7 @@ impl PolicyState {
 }
 
 /// Resources that finish their work before they are stopped.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Draining {
     pub left: Vec<OpId>,
 }

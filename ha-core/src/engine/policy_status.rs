@@ -6,9 +6,10 @@ use super::policy_state::{Finding, MoveReason};
 use super::state::Role;
 use crate::config::Failback;
 use crate::{GroupId, Instant};
+use serde::{Deserialize, Serialize};
 
 /// A group's policy in a [`GroupStatus`](super::GroupStatus).
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct PolicyStatus {
     /// Why the group is here, or is not.
@@ -26,7 +27,7 @@ pub struct PolicyStatus {
 }
 
 /// Why a group is on this node, or is not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Placement {
     /// Nothing was decided yet, or nobody owns it.

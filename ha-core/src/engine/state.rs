@@ -8,10 +8,11 @@ use crate::{
     BootId, Epoch, ExclusionProof, FenceScope, Generation, GroupId, Incarnation, InitId, Instant, Lsn,
     NodeId, NodeRecord, Nonce, OpId, SetRecord, StopProof, StoreId, WriteId,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct State {
     pub me: NodeId,
     pub incarnation: Incarnation,
@@ -42,14 +43,14 @@ pub(super) struct State {
     pub last_urgent: Vec<super::Statement>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Write {
     pub id: WriteId,
     pub record: NodeRecord,
     pub deadline: Instant,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Link {
     pub state: LinkState,
     pub seq: u32,
@@ -69,7 +70,7 @@ pub(super) struct Link {
     pub cursor: usize,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub state: PeerState,
     /// The lives seen, the current one last.
@@ -94,21 +95,21 @@ pub(super) struct Peer {
     pub mute_since: Option<Instant>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Life {
     pub incarnation: Incarnation,
     pub identity: Option<(BootId, Predecessor)>,
     pub ended: Option<Ended>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Ended {
     pub how: EndedHow,
     pub at: Instant,
 }
 
 /// How a peer's life was proven to have ended.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum EndedHow {
     Fenced(FenceScope),
     Guardian,
@@ -117,7 +118,7 @@ pub(super) enum EndedHow {
     Operator,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Claim {
     pub epoch: Epoch,
     pub state: ClaimState,
@@ -126,7 +127,7 @@ pub(super) struct Claim {
     pub highest: Epoch,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Fence {
     pub query: Option<FenceOp>,
     pub shot: Option<FenceOp>,
@@ -139,14 +140,14 @@ pub(super) struct Fence {
     pub last_turn: Option<u64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct FenceOp {
     pub op: OpId,
     pub issued: Instant,
     pub deadline: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Op {
     pub group: GroupId,
     pub target: OpTarget,
@@ -156,20 +157,20 @@ pub(super) struct Op {
     pub abandoned: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Leaving {
     pub how: LeaveHow,
     /// When nothing was owned any more.
     pub idle_since: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum LeaveHow {
     Depart,
     Reborn,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum Role {
     Waiting,
     Standby,
@@ -190,7 +191,7 @@ pub(super) enum Role {
 }
 
 /// Why an owner stops its resources.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum Why {
     Restart,
     Switchover,
@@ -201,7 +202,7 @@ pub(super) enum Why {
     Superseded,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     pub role: Role,
     /// The grant of this node, while it owns the group.
@@ -261,7 +262,7 @@ pub(super) struct Group {
     pub policy: super::policy_state::PolicyState,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Monitor {
     pub next: Instant,
     pub op: Option<OpId>,
@@ -271,7 +272,7 @@ pub(super) struct Monitor {
     pub trouble: Option<super::Finding>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Suspended {
     pub since: Instant,
     pub nonce: Nonce,
@@ -279,7 +280,7 @@ pub(super) struct Suspended {
 }
 
 /// The peer gave the group up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Release {
     pub epoch: Epoch,
     pub final_lsn: Option<Lsn>,
@@ -289,7 +290,7 @@ pub(super) struct Release {
 }
 
 /// This node gave the group up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Released {
     pub epoch: Epoch,
     pub final_lsn: Option<Lsn>,
@@ -298,14 +299,14 @@ pub(super) struct Released {
     pub overdue: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Asking {
     pub epoch: Epoch,
     pub nonce: Nonce,
 }
 
 /// The peer asks for an epoch, or was promised one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Wanted {
     pub epoch: Epoch,
     pub nonce: Nonce,
@@ -313,14 +314,14 @@ pub(super) struct Wanted {
 }
 
 /// A copy's membership: the life that owns, or the life that is admitted, and the generation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Admission {
     pub generation: Generation,
     pub incarnation: Incarnation,
 }
 
 /// The owner's question for consent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Ask {
     pub generation: Generation,
     pub nonce: Nonce,
@@ -329,7 +330,7 @@ pub(super) struct Ask {
 }
 
 /// The peer's question for consent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct AskedConsent {
     pub epoch: Epoch,
     pub generation: Generation,

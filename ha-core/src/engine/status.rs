@@ -6,6 +6,7 @@ use super::{LinkState, PeerState, PolicyStatus, Question, RoleName};
 use crate::{
     Epoch, ExclusionProof, GroupId, Incarnation, Instant, NodeId, PolicyRecord, SetRecord, StopProof,
 };
+use serde::{Deserialize, Serialize};
 
 /// A snapshot of an engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +62,7 @@ pub struct GroupStatus {
 }
 
 /// How well a group's data is protected, as the owner knows it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Protection {
     /// The group has no mirrored data, or this node does not own it.

@@ -3,6 +3,7 @@
 use super::names::Names;
 use super::policy::{OrderReport, PolicyReport};
 use crate::engine::{Event, EventKind, GroupStatus, Status};
+use crate::explain::{Answer, OpenQuestion};
 use crate::{Instant, SetRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -89,13 +90,32 @@ pub struct GroupReport {
 pub struct QuestionReport {
     /// A short name, for example `no-stop-proof`.
     pub kind: String,
-    /// What is missing, and what each answer risks.
+    /// One sentence.
     pub text: String,
+    /// Why the node does not decide it by itself: each way, and what is missing for it.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// What can be answered (see [`Node::answer`](super::Node::answer)), what each answer does and what it risks.
+    #[serde(default)]
+    pub answers: Vec<Answer>,
+}
+
+impl QuestionReport {
+    fn new(question: crate::engine::Question, open: Option<&OpenQuestion>) -> Self {
+        let (missing, answers) = open.map(|o| (o.missing.clone(), o.answers.clone())).unwrap_or_default();
+        Self { kind: kebab(&question), text: question.to_string(), missing, answers }
+    }
 }
 
 impl StatusReport {
-    /// `refusals`: the last one of each link, or none.
-    pub(super) fn new(cluster: &str, names: &Names, status: &Status, refusals: &[Option<String>]) -> Self {
+    /// `refusals`: the last one of each link, or none. `questions`: those of the groups that have one.
+    pub(super) fn new(
+        cluster: &str,
+        names: &Names,
+        status: &Status,
+        refusals: &[Option<String>],
+        questions: &[OpenQuestion],
+    ) -> Self {
         let links = (0u8..).map(crate::LinkId).zip(&status.peer.links);
         let peer = PeerReport {
             node: names.node(crate::config::Config::peer_of(status.me)),
@@ -115,8 +135,8 @@ impl StatusReport {
             node: names.node(status.me),
             incarnation: format!("{:032x}", status.incarnation.0),
             peer,
-            groups: status.groups.iter().map(|g| GroupReport::new(names, g)).collect(),
             orders: super::policy::orders(names, status),
+            groups: status.groups.iter().map(|g| GroupReport::new(names, g, questions)).collect(),
         }
     }
 
@@ -128,7 +148,8 @@ impl StatusReport {
 }
 
 impl GroupReport {
-    fn new(names: &Names, g: &GroupStatus) -> Self {
+    fn new(names: &Names, g: &GroupStatus, questions: &[OpenQuestion]) -> Self {
+        let open = questions.iter().find(|q| q.group == g.group);
         Self {
             group: names.group(g.group),
             role: kebab(&g.role),
@@ -138,8 +159,8 @@ impl GroupReport {
             protection: kebab(&g.protection),
             viable: g.viable,
             set: g.set,
-            question: g.question.map(|q| QuestionReport { kind: kebab(&q), text: q.to_string() }),
             policy: PolicyReport::new(names, g.group, &g.policy),
+            question: g.question.map(|q| QuestionReport::new(q, open)),
         }
     }
 }
@@ -350,7 +371,7 @@ mod tests {
         };
         let policy = crate::PolicyRecord::default();
         let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group], policy };
-        let report = StatusReport::new("post", &names(), &status, &[Some("noise".into())]);
+        let report = StatusReport::new("post", &names(), &status, &[Some("noise".into())], &[]);
         assert_eq!((report.node.as_str(), report.peer.node.as_str()), ("left", "right"));
         assert_eq!(
             report.peer.links[0],

@@ -104,6 +104,16 @@ pub struct Cluster {
     pub(super) agents: Agents,
     pub(super) drained: Vec<Action>,
     pub(super) handled: u64,
+    pub(super) logs: Vec<LifeLog>,
+}
+
+/// The record of one life of a node: entries as [`replay`](crate::replay) reads them.
+#[derive(Clone, Debug)]
+pub struct LifeLog {
+    /// Which node, 0 or 1.
+    pub node: usize,
+    /// The entries, from [`LogReader::from_frames`](crate::replay::LogReader::from_frames).
+    pub frames: Vec<u8>,
 }
 
 impl Cluster {
@@ -164,6 +174,7 @@ impl Cluster {
             agents: Agents::default(),
             drained: Vec::new(),
             handled: 0,
+            logs: Vec::new(),
             mirrors,
             rng,
             options,
@@ -224,6 +235,18 @@ impl Cluster {
     #[must_use]
     pub const fn timeline(&self) -> &Timeline {
         &self.timeline
+    }
+
+    /// The records of all lives so far, the ended ones first; none without [`Options::replay`].
+    #[must_use]
+    pub fn logs(&self) -> Vec<LifeLog> {
+        let mut logs = self.logs.clone();
+        for (node, n) in self.nodes.iter().enumerate() {
+            if let Some(recording) = n.process.as_ref().and_then(|p| p.recording.as_ref()) {
+                logs.push(LifeLog { node, frames: recording.frames().to_vec() });
+            }
+        }
+        logs
     }
 
     /// How often what was reached so far.

@@ -1,6 +1,6 @@
 //! How processes end: kills, the guardian's last word, restarts, signals, power.
 
-use super::cluster::{Cluster, Event, MS, SECOND, nanos};
+use super::cluster::{Cluster, Event, LifeLog, MS, SECOND, nanos};
 use super::node::{Guardian, Mourning};
 use crate::engine::{Input, OpTarget, Permission, ReleasedNotice};
 use crate::{BootId, FenceScope, GroupId, NodeRecord, StoreId};
@@ -55,6 +55,7 @@ impl Cluster {
         }
         if let Some(recording) = &process.recording {
             let verdict = recording.replay(node);
+            self.logs.push(LifeLog { node, frames: recording.frames().to_vec() });
             self.check(verdict);
         }
         self.agents.ended(node);

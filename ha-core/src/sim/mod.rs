@@ -38,7 +38,7 @@ mod services;
 mod stream;
 mod timeline;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, LifeLog};
 pub use fault::{Cut, DeviceFault, Fault, ResourceFault};
 pub use probe::Probes;
 pub use report::{Failure, Report};

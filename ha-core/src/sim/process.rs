@@ -46,7 +46,7 @@ impl Cluster {
             guarded: n.guardian != Guardian::Absent,
             outside: n.outside,
         };
-        let recording = self.options.replay.then(|| Recording::new(config.clone(), boot.clone(), now));
+        let recording = self.options.replay.then(|| Recording::new(&config, boot.clone(), now));
         #[cfg(feature = "sabotage")]
         let recording = recording.map(|r| r.sabotaged(self.options.sabotage));
         #[cfg_attr(
@@ -180,6 +180,9 @@ impl Cluster {
                 recording.action(&action);
             }
             actions.push(action);
+        }
+        if let Some(recording) = &mut process.recording {
+            recording.finish();
         }
         let verdict = process.rate.add(node, self.now, actions.len());
         self.check(verdict);
