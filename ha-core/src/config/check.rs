@@ -88,6 +88,9 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.links(&config.links);
     findings.groups(config);
     findings.fence(config);
+    findings.arbiter(config);
+    findings.shared(config);
+    findings.budget(config);
     findings.timing(config);
     findings.unguarded(config);
     findings.0.extend(super::policy::problems(config));
@@ -304,6 +307,7 @@ impl Findings {
         self.span(&format!("{at}.promote_timeout"), group.promote_timeout, MAX_BUDGET);
         self.span(&format!("{at}.demote_timeout"), group.demote_timeout, MAX_BUDGET);
         self.at_most(&format!("{at}.address_lifetime"), group.address_lifetime, MAX_BUDGET);
+        self.at_most(&format!("{at}.announcement"), group.announcement, MAX_BUDGET);
         if group.resources.len() > MAX_RESOURCES {
             self.add(
                 format!("{at}.resources"),
@@ -343,6 +347,7 @@ impl Findings {
         let before = self.0.len();
         self.span("fence.timeout", fence.timeout, MAX_TRAVELLING);
         self.at_most("fence.effect", fence.effect, MAX_TRAVELLING);
+        self.devices(config, &fence.devices);
         if self.0.len() == before && config.links.iter().all(|link| link.interval < MAX_TRAVELLING) {
             let slot = config.slot();
             if slot >= MAX_TRAVELLING {
@@ -433,6 +438,8 @@ fn quoted(value: &impl Debug) -> String {
 fn text(span: Duration) -> String {
     humantime::format_duration(span).to_string()
 }
+
+mod arbiter;
 
 #[cfg(test)]
 mod tests;

@@ -1,16 +1,24 @@
 //! The configuration of a pair: the same values by builder and by serde, checked before anything runs.
 
+mod arbiter;
 mod check;
+mod device;
 mod duration;
 mod error;
 mod policy;
+mod reliability;
 mod setters;
 #[cfg(feature = "toml")]
 mod text;
+mod timing;
 mod types;
 
+pub use arbiter::{ArbiterConfig, ArbiterKind, WatchdogConfig};
 pub use check::{Checked, MAX_GROUPS, MAX_LINKS};
 pub(crate) use check::{bits_on_line, problems};
+pub use device::DeviceConfig;
 pub use error::{ConfigError, Problem, Problems};
 pub use policy::*;
+pub use reliability::{ReliabilityConfig, StoreReliability};
+pub use timing::TimingConfig;
 pub use types::*;

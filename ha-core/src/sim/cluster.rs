@@ -94,6 +94,8 @@ pub struct Cluster {
     pub(super) probes: Probes,
     pub(super) timeline: Timeline,
     pub(super) broken: Option<Broken>,
+    /// When both nodes first acted for one group (true time), whatever excuses it.
+    pub(super) twice_active: Option<u64>,
     pub(super) lives: u32,
     pub(super) injected: u64,
     pub(super) total_loss: bool,
@@ -164,6 +166,7 @@ impl Cluster {
             probes: Probes::default(),
             timeline: Timeline::default(),
             broken: None,
+            twice_active: None,
             lives: 0,
             injected: 0,
             total_loss: false,
@@ -259,6 +262,13 @@ impl Cluster {
     #[must_use]
     pub const fn broken(&self) -> Option<&Broken> {
         self.broken.as_ref()
+    }
+
+    /// When both nodes first acted with one group's permission, were it on an assumption or a device's lie, for
+    /// which [`broken`](Self::broken) excuses them.
+    #[must_use]
+    pub fn twice_active(&self) -> Option<Duration> {
+        self.twice_active.map(Duration::from_nanos)
     }
 
     /// True time since the start.

@@ -244,11 +244,14 @@ impl Cluster {
 
     /// Checks I1 and I8, which can only break when somebody begins to act.
     pub(super) fn check_actors(&mut self, group: usize) {
+        let acting = [self.acting(0, group), self.acting(1, group)];
+        if acting.iter().all(Option::is_some) {
+            self.twice_active.get_or_insert(self.now);
+        }
         if self.is_excused(group) {
             return;
         }
         let id = GroupId(u8::try_from(group).unwrap_or(0));
-        let acting = [self.acting(0, group), self.acting(1, group)];
         let answering = [self.answering(0, group), self.answering(1, group)];
         self.check(one_actor(id, acting));
         self.check(one_address(id, answering));

@@ -1,5 +1,8 @@
 use super::*;
-use crate::config::{FenceConfig, TimingConfig};
+use crate::config::{
+    ArbiterConfig, ArbiterKind, DeviceConfig, FenceConfig, ReliabilityConfig, StoreReliability, TimingConfig,
+    WatchdogConfig,
+};
 use crate::{FenceScope, NodeId};
 
 fn ms(n: u64) -> Duration {
@@ -212,4 +215,44 @@ fn all_findings_come_at_once_and_read_like_a_compiler() {
         ),
         "{text}"
     );
+}
+
+#[test]
+fn an_arbiters_and_a_watchdogs_spans_are_finite_and_data_is_shared_or_mirrored() {
+    let disk = |lease| ArbiterConfig::new(ArbiterKind::Disk, lease);
+    only(pair().arbiter(disk(ms(5000)).with_renew_interval(Duration::ZERO)), "arbiter.renew_interval");
+    only(pair().arbiter(disk(ms(5000)).with_answer_timeout(Duration::MAX)), "arbiter.answer_timeout");
+    only(pair().arbiter(disk(ms(5000)).with_takeover_wait(Some(Duration::ZERO))), "arbiter.takeover_wait");
+    only(pair().watchdog(WatchdogConfig::new(Duration::ZERO)), "watchdog.timeout");
+    let hungry = WatchdogConfig::new(ms(2000)).with_refresh(Some(Duration::MAX));
+    only(pair().watchdog(hungry), "watchdog.refresh");
+    let mut config = pair();
+    config.groups[0].shared = true;
+    only(config, "groups[0].shared");
+    let mut config = pair().arbiter(disk(ms(5000))).watchdog(WatchdogConfig::new(ms(1500)));
+    assert_eq!(config.watchdog.as_ref().map(WatchdogConfig::refresh_interval), Some(ms(500)));
+    config.groups[0].mirrored = false;
+    config.groups[0].shared = true;
+    config.check().unwrap();
+}
+
+#[test]
+fn devices_budget_and_figures_are_checked() {
+    let with = |device: DeviceConfig| {
+        let mut config = pair();
+        config.fence = config.fence.map(|fence| fence.with_devices(vec![device]));
+        config
+    };
+    only(with(DeviceConfig::new("pdu", Duration::ZERO)), "fence.devices[0].timeout");
+    only(with(DeviceConfig::new("two words", ms(100))), "fence.devices[0].name");
+    let pill = DeviceConfig::new("pill", ms(100)).with_needs_watchdog(true);
+    only(with(pill), "fence.devices[0].needs_watchdog");
+    with(DeviceConfig::new("pdu", ms(100)).with_retries(1)).check().unwrap();
+    only(pair().with_outage_budget(Some(Duration::ZERO)), "outage_budget");
+    let hours = |n: u64| Duration::from_secs(3600 * n);
+    only(pair().with_reliability(ReliabilityConfig::new(Duration::ZERO, hours(1))), "reliability.node_mtbf");
+    let store = Some(StoreReliability::new(hours(1), Duration::ZERO));
+    let figures = ReliabilityConfig::new(hours(9000), hours(1)).with_store(store);
+    only(pair().with_reliability(figures.clone()), "reliability.store.mttr");
+    pair().with_reliability(figures.with_store(None)).check().unwrap();
 }
