@@ -32,9 +32,15 @@ impl DriftClock {
         if span > u64::MAX / 4 {
             return u64::MAX;
         }
-        let mut at = self.true_base
-            + span.saturating_add_signed(-(span.cast_signed() / 1000 * self.ppm / 1000))
-            + 2 * span / 1_000_000;
+        let mut at = if self.ppm.abs() <= 500 {
+            self.true_base
+                + span.saturating_add_signed(-(span.cast_signed() / 1000 * self.ppm / 1000))
+                + 2 * span / 1_000_000
+        } else {
+            // A broken clock: the first-order estimate would be too far off to walk from.
+            let rate = u128::from(1_000_000u64.saturating_add_signed(self.ppm).max(1));
+            self.true_base + u64::try_from(u128::from(span) * 1_000_000 / rate).unwrap_or(u64::MAX / 2)
+        };
         while self.local(at) < local {
             at += 1000;
         }
@@ -61,7 +67,7 @@ mod tests {
 
     #[test]
     fn true_time_of_a_local_instant_is_not_early_and_hardly_late() {
-        for ppm in [-500, 0, 250, 500] {
+        for ppm in [-100_000, -500, 0, 250, 500, 100_000] {
             let c = DriftClock::new(7, 1_000_000_000, ppm);
             for nanos in [1_000_000_001u64, 1_050_000_000, 3_000_000_123, 70_000_000_000] {
                 let at = c.true_at(Instant::from_nanos(nanos));

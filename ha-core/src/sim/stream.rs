@@ -155,7 +155,7 @@ impl Cluster {
         if path.is_cut() {
             return;
         }
-        let delay = path.delay(&mut self.rng);
+        let delay = path.delay(self.now, &mut self.rng);
         let log = &mirror.copies[s.owner].log;
         let records = log.get(from..).map(<[Rec]>::to_vec).unwrap_or_default();
         self.after(delay, Event::Append { group, session, from, records });
@@ -200,7 +200,7 @@ impl Cluster {
         let Some(s) = mirror.session.as_ref() else { return };
         let path = &self.network.mirror[1 - s.owner];
         if !path.is_cut() {
-            let delay = path.delay(&mut self.rng);
+            let delay = path.delay(self.now, &mut self.rng);
             let upto = mirror.copies[1 - s.owner].durable;
             self.after(delay, Event::PeerAck { group, session, upto });
         }
