@@ -121,7 +121,8 @@ impl Cluster {
         let groups = &scenario.configs[0].groups;
         let nodes = [0, 1].map(|i: i64| {
             let ppm = rng.range(0, 501).cast_signed() - 250;
-            let at = (1 + i.unsigned_abs()) * 1000 * SECOND + rng.range(0, SECOND);
+            let begin = scenario.clocks_begin[usize::from(i != 0)];
+            let at = nanos(begin) + rng.range(0, SECOND);
             let (boot, store) = (BootId(rng.id()), StoreId(rng.id()));
             let chance = Rng::new(scenario.seed ^ 0xd15c ^ i.unsigned_abs());
             Node {

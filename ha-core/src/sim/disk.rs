@@ -89,13 +89,22 @@ impl RecordDisk {
     pub fn lose_power(&mut self) {
         self.store = None;
         let images: Vec<_> = self.medium.crash_now().images(IMAGES, self.rng.bits()).collect();
-        let Some(image) = images.get(self.rng.index(images.len())) else { return };
+        // The second image keeps nothing of a cache.
+        let all = self.lies && images.len() > 1 && self.rng.chance(500);
+        let at = if all { 1 } else { self.rng.index(images.len()) };
+        let Some(image) = images.get(at) else { return };
         self.medium = RecordingMedium::from_image(image);
         if std::mem::take(&mut self.lies) {
             let found = self.open().ok();
             self.store = None;
             self.lost_a_promise |= self.promised.is_some() && found != self.promised;
         }
+    }
+
+    /// Whether what was called durable may still be in a cache.
+    #[must_use]
+    pub const fn is_lying(&self) -> bool {
+        self.lies
     }
 
     /// From now on what is called durable is in the disk's cache only; or no longer.

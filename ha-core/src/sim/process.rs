@@ -136,7 +136,8 @@ impl Cluster {
     pub(super) fn wake(&mut self, node: usize, life: u32) {
         let now = self.local(node);
         let Some(process) = self.nodes[node].process.as_mut().filter(|p| p.life == life) else { return };
-        if process.paused {
+        // One that an earlier one replaced: it must not breed.
+        if process.paused || process.wake_at != self.now {
             return;
         }
         process.wake_at = u64::MAX;

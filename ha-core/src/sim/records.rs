@@ -54,6 +54,10 @@ impl Cluster {
     /// What a restart would read after a process ended or the power was lost.
     pub(super) fn reread_record(&mut self, node: usize) {
         let n = &mut self.nodes[node];
+        if n.disk.is_lying() {
+            // To read is to write again and sync: only a process does that.
+            return;
+        }
         if let Ok(record) = n.disk.open() {
             n.record = record;
         }

@@ -70,6 +70,8 @@ pub struct Scenario {
     pub operator: bool,
     /// Clients commit to mirrored groups.
     pub clients: bool,
+    /// What each node's boot clock shows at the start, a random part of a second aside.
+    pub clocks_begin: [Duration; 2],
 }
 
 const fn ms(n: u64) -> Duration {
@@ -94,6 +96,7 @@ impl Scenario {
             recovery: Duration::from_secs(20),
             operator: false,
             clients: true,
+            clocks_begin: [Duration::from_secs(1000), Duration::from_secs(2000)],
         }
     }
 

@@ -379,7 +379,11 @@ impl Cluster {
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
     fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
-        if tail.is_empty() || self.is_excused(group) || self.deceived {
+        if tail.is_empty() {
+            return;
+        }
+        self.probes.hit("mirror", "quarantined");
+        if self.is_excused(group) || self.deceived {
             return;
         }
         let Some(mirror) = self.mirrors[group].as_ref() else { return };
@@ -391,7 +395,6 @@ impl Cluster {
             );
             self.check(Err(Broken { invariant: Invariant::I3, detail }));
         }
-        self.probes.hit("mirror", "quarantined");
     }
 
     pub(super) fn catch_up(&mut self, group: usize, session: u32) {

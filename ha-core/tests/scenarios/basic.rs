@@ -103,7 +103,7 @@ fn s006_restarts_one_by_one_under_load_lose_nothing_and_fence_nobody() {
 }
 
 #[test]
-fn s007_a_stop_during_the_start_leaves_nothing_behind_and_the_other_node_serves() {
+fn s007_a_stop_during_the_start_leaves_nothing_behind_and_a_current_copy_serves() {
     for late in (0..300).step_by(10) {
         let mut cluster = fresh(1, pair());
         assert!(cluster.run_until(seconds(5), |c| role(c, 0, MAIL) == Some(RoleName::Starting)));
@@ -111,8 +111,11 @@ fn s007_a_stop_during_the_start_leaves_nothing_behind_and_the_other_node_serves(
         // I4 is asserted at the release: nothing of the group is left on the node.
         after(&mut cluster, &[Fault::Shutdown(0, seconds(2))], seconds(1));
         cluster.run_for(seconds(12));
-        whole(&cluster, 1, MAIL);
+        // A copy that was not admitted yet is not current: then the first node serves again.
+        let owner = cluster.actor(MAIL).expect("served");
+        whole(&cluster, owner, MAIL);
         nobody_shot(&cluster);
+        nothing_is_lost(&mut cluster);
     }
 }
 
@@ -123,10 +126,12 @@ fn s008_a_thousand_switchovers_are_a_thousand_and_one_grants_and_lose_nothing() 
     let mut cluster = served(config);
     for round in 0..1000 {
         let to = 1 - round % 2;
+        // The next owner hears that its peer stands by again.
+        cluster.run_for(ms(150));
         cluster.inject(Fault::Switchover(0));
         let moved = cluster.run_until(seconds(5), |c| {
             role(c, to, MAIL) == Some(RoleName::Active)
-                && status(c, to, MAIL).is_some_and(|g| g.protection == Protection::Full && g.viable)
+                && status(c, to, MAIL).is_some_and(|g| g.protection == Protection::Full)
                 && status(c, 1 - to, MAIL).is_some_and(|g| g.viable)
         });
         assert!(moved, "switchover {round}\n{}", cluster.timeline());

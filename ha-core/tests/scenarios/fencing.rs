@@ -1,7 +1,7 @@
 //! 51 to 61: fencing. Watchdogs and poison pills are named in `docs/SCENARIOS.md`.
 
 use crate::support::*;
-use ha_core::engine::Question;
+use ha_core::engine::{Protection, Question};
 use ha_core::sim::{Cluster, DeviceFault, Fault, Options, Scenario};
 
 #[test]
@@ -42,9 +42,12 @@ fn s052_a_device_that_says_off_while_the_node_runs_is_named_and_proves_nothing_m
     scenario.lying = true;
     let mut cluster = Cluster::new(scenario, Options::default());
     cluster.run_for(seconds(4));
+    // It is frozen, so it cannot object.
     cluster.inject(Fault::Device(1, DeviceFault::Lies, seconds(4)));
-    cluster.inject(Fault::Isolate(seconds(3)));
-    cluster.run_for(ms(3500));
+    cluster.inject(Fault::PauseTree(1, seconds(2)));
+    cluster.run_for(seconds(2));
+    protected(&cluster, 0, MAIL, Protection::Standalone);
+    cluster.run_for(ms(500));
     let named: Vec<_> = (0..2).filter(|n| cluster.status(*n).is_some_and(|s| s.peer.fence_lied)).collect();
     assert_eq!(named, [0], "{}", cluster.timeline());
     let before = shots(&cluster);

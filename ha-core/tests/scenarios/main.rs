@@ -6,6 +6,7 @@ mod crash;
 mod data;
 mod disk;
 mod fencing;
+mod found;
 mod modes;
 mod network;
 mod operations;
