@@ -161,6 +161,9 @@ impl Engine {
         };
         let epoch = gr.owner.map_or(Epoch(0), |(_, e)| e);
         if let Some(ended) = life.and_then(|l| l.ended) {
+            if matches!(ended.how, EndedHow::Rebooted(new) if self.has_yet_to_claim(g, new)) {
+                return None;
+            }
             return Some(match ended.how {
                 EndedHow::Fenced(scope) => StopProof::Fenced { scope },
                 EndedHow::Guardian => StopProof::Released { epoch, final_lsn: None, forced: true },
@@ -175,6 +178,14 @@ impl Engine {
             return Some(StopProof::OperatorConfirmed { incarnation });
         }
         None
+    }
+
+    /// The live new life whose boot ended the old one has not said yet whether it owns the group: it may, by a
+    /// proof of its own.
+    fn has_yet_to_claim(&self, g: GroupId, new: Incarnation) -> bool {
+        self.st.peer.is_alive()
+            && self.st.peer.incarnation() == Some(new)
+            && !self.st.peer.claims.contains_key(&g)
     }
 
     /// Rule 3: is this copy current, given this proof?
@@ -291,9 +302,8 @@ impl Engine {
     }
 
     pub(super) fn ask_operator(&mut self, g: GroupId, question: Question) {
-        // A diverged copy is not current either, and may be held too; the questions would take turns for ever.
-        let other = matches!(question, Question::NotCurrent | Question::HeldByPolicy);
-        let diverged = other && self.group(g).data.diverged;
+        // Whatever else is missing, a diverged copy waits for its choice; two questions would take turns for ever.
+        let diverged = self.group(g).is_idle() && self.group(g).data.diverged;
         let question = if diverged { Question::Diverged } else { question };
         if self.group(g).question == Some(question) {
             return;

@@ -57,14 +57,16 @@ impl Engine {
         }
     }
 
-    /// Of two live owners the higher epoch goes on; the lower one suspends and keeps its store untouched.
+    /// Of two live owners the higher epoch goes on, of equal ones (two boots alone, each told that the other was off)
+    /// the first node; the other one suspends and keeps its store untouched.
     fn is_superseded(&self, g: GroupId) -> bool {
         let epoch = self.group(g).epoch;
+        let second = self.st.me.0 > 0;
         let superseded = matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. });
         !superseded
             && self.st.peer.claims.get(&g).is_some_and(|c| {
                 matches!(c.state, ClaimState::Owner | ClaimState::Claiming)
-                    && c.epoch > epoch
+                    && (c.epoch > epoch || c.epoch == epoch && second)
                     && self.st.peer.is_alive()
             })
     }

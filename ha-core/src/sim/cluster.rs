@@ -2,6 +2,7 @@
 
 use super::agents::Agents;
 use super::clock::DriftClock;
+use super::disk::RecordDisk;
 use super::fault::Fault;
 use super::invariant::{Broken, Epochs, Shots, Verdict};
 use super::mirror::{Mirror, Rec};
@@ -26,7 +27,7 @@ pub(super) enum Event {
     Beat { to: usize, link: u8, beat: Beat },
     Notice { to: usize, notice: Box<ReleasedNotice> },
     Wake { node: usize, life: u32 },
-    Persisted { node: usize, life: u32, ok: bool },
+    Persisted { node: usize, life: u32 },
     OpDone { node: usize, life: u32, op: OpId },
     FenceAct { by: usize, life: u32, op: OpId, shoot: bool, ordered: u64 },
     FenceAnswer { by: usize, life: u32, op: OpId, answer: FenceAnswer },
@@ -43,6 +44,7 @@ pub(super) enum Event {
     Undone { node: usize, cycle: u32, of: Box<Mourning> },
     Restart { node: usize, cycle: u32 },
     PowerOn { node: usize, cycle: u32 },
+    MoveRecordAway { node: usize },
     Resume { node: usize, pause: u32 },
     AddressLapses { node: usize, cycle: u32, life: u32 },
     Fault(Fault),
@@ -62,6 +64,7 @@ pub(super) enum Mending {
     Cut(Reach, Cut),
     Loss(u8),
     Slow(u8),
+    Disk(usize),
     Outside(usize),
     Application(usize),
     Policy(Command),
@@ -107,6 +110,8 @@ pub struct Cluster {
     pub(super) drained: Vec<Action>,
     pub(super) handled: u64,
     pub(super) logs: Vec<LifeLog>,
+    /// A campaign of the user's: its seeds are replayed by it.
+    pub(super) own: bool,
 }
 
 /// The record of one life of a node: entries as [`replay`](crate::replay) reads them.
@@ -129,12 +134,19 @@ impl Cluster {
         let groups = &scenario.configs[0].groups;
         let nodes = [0, 1].map(|i: i64| {
             let ppm = rng.range(0, 501).cast_signed() - 250;
+            let begin = scenario.clocks_begin[usize::from(i != 0)];
+            let at = nanos(begin) + rng.range(0, SECOND);
+            let (boot, store) = (BootId(rng.id()), StoreId(rng.id()));
+            let chance = Rng::new(scenario.seed ^ 0xd15c ^ i.unsigned_abs());
             Node {
-                clock: DriftClock::new(0, (1 + i.unsigned_abs()) * 1000 * SECOND + rng.range(0, SECOND), ppm),
+                clock: DriftClock::new(0, at, ppm),
                 power: true,
                 cycle: 0,
-                boot: BootId(rng.id()),
-                record: NodeRecord::blank(StoreId(rng.id()), init),
+                boot,
+                record: NodeRecord::blank(store, init),
+                disk: RecordDisk::new(store, init, chance),
+                stalled_until: 0,
+                unreadable: false,
                 process: None,
                 guardian: Guardian::Absent,
                 pauses: 0,
@@ -178,6 +190,7 @@ impl Cluster {
             drained: Vec::new(),
             handled: 0,
             logs: Vec::new(),
+            own: false,
             mirrors,
             rng,
             options,
@@ -295,12 +308,12 @@ impl Cluster {
         self.mirrors.get(usize::from(group.0)).and_then(Option::as_ref).map_or(0, |m| m.acknowledged.len())
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(super) fn happen(&mut self, event: Event) {
         match event {
             Event::Beat { to, link, beat } => self.beat_arrives(to, link, beat),
             Event::Notice { to, notice } => self.notice_arrives(to, *notice),
             Event::Wake { node, life } => self.wake(node, life),
-            Event::Persisted { node, life, ok } => self.persisted(node, life, ok),
+            Event::Persisted { node, life } => self.persisted(node, life),
             Event::OpDone { node, life, op } => self.op_done(node, life, op),
             Event::FenceAct { by, life, op, shoot, ordered } => self.fence_acts(by, life, op, shoot, ordered),
             Event::FenceAnswer { by, life, op, answer } => self.fence_answers(by, life, op, answer),
@@ -319,6 +332,7 @@ impl Cluster {
             Event::Undone { node, cycle, of } => self.undone(node, cycle, *of),
             Event::Restart { node, cycle } => self.restart(node, cycle),
             Event::PowerOn { node, cycle } => self.power_on(node, cycle),
+            Event::MoveRecordAway { node } => self.move_record_away(node),
             Event::Resume { node, pause } => self.resume(node, pause),
             Event::AddressLapses { node, cycle, life } => self.address_lapses(node, cycle, life),
             Event::Fault(fault) => self.fault(fault),

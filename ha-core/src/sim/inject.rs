@@ -43,6 +43,21 @@ impl Cluster {
                 self.nodes[n].slow_disk = Some((nanos(by), self.now + nanos(span)));
             }
             Fault::DiskError(n) => self.nodes[n].disk_error = true,
+            Fault::DiskFull(n, span) => {
+                self.nodes[n].disk.fill(true);
+                self.mend_later(span, Mending::Disk(n));
+            }
+            Fault::DiskStalls(n, span) => self.nodes[n].stalled_until = self.now + nanos(span),
+            Fault::LostCache(n, span) => {
+                self.nodes[n].disk.lie(true);
+                self.mend_later(span, Mending::Disk(n));
+            }
+            Fault::DamagedRecord(n, away) => {
+                self.power_off(n, nanos(away));
+                self.nodes[n].disk.damage();
+            }
+            Fault::Clog(link, cut, span) => self.network.clog(Reach::Link(link), cut, self.now + nanos(span)),
+            Fault::ClogMirror(cut, span) => self.network.clog(Reach::Mirror, cut, self.now + nanos(span)),
             Fault::UndoFails(n) => self.nodes[n].undo_fails = true,
             Fault::NoOutside(n, span) => self.outside(n, 0, span),
             Fault::StallApplication(n, span) => self.stall(n, span),
@@ -81,6 +96,7 @@ impl Cluster {
                     l.iter_mut().for_each(|p| (p.slow, p.clear_since) = (0, self.now));
                 }
             }
+            Mending::Disk(n) => self.mend_disk(n),
             Mending::Outside(n) => self.outside_is(n, 2),
             Mending::Policy(command) => self.order(command),
             Mending::Application(n) => {
