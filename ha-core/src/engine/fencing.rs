@@ -140,7 +140,9 @@ impl Engine {
     /// This node is current for the group and would start it on a proof of the peer's end.
     fn would_start(&self, g: GroupId) -> bool {
         let gr = self.group(g);
-        gr.is_idle() && self.is_viable(g) && (gr.owner.is_some() || !self.group_config(g).mirrored)
+        // A group that was released and that nobody took is started again like one of a dead owner.
+        let owned = gr.owner.is_some() || gr.released.is_some();
+        gr.is_idle() && self.is_viable(g) && (owned || !self.group_config(g).mirrored)
     }
 
     /// This node owns a mirrored group and is not yet alone.
@@ -178,7 +180,7 @@ impl Engine {
     }
 
     /// Turn, slot and position in it, counted from the send time of our newest beat known to be echoed.
-    fn slot_now(&self) -> Option<(u64, u64, Duration)> {
+    pub(super) fn slot_now(&self) -> Option<(u64, u64, Duration)> {
         let origin = match self.st.peer.mute_since {
             Some(at) => at,
             None => self.last_echoed()? + self.cfg.latest_dead(),

@@ -38,7 +38,7 @@ mod status;
 
 pub use action::*;
 pub use beat::*;
-pub use canonical::Canonical;
+pub use canonical::{Canonical, Frame};
 pub use event::*;
 pub use input::*;
 pub use machine::Engine;

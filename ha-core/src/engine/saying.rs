@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Least time between two beats that are sent early because they say something new.
 const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
 
+/// A beat with this much room carries everything there is to say.
+pub(super) const ROOM_FOR_ALL: usize = 200;
+
 impl Engine {
     pub(super) fn send_beats(&mut self) {
         let urgent = self.urgent_statements();
@@ -72,7 +75,7 @@ impl Engine {
                 false
             }
         };
-        if !starve || room >= 200 {
+        if !starve || room >= ROOM_FOR_ALL {
             // Rotate urgent ones too, so that several take turns on a narrow link.
             let start = if urgent.is_empty() { 0 } else { self.st.links[i].seq as usize % urgent.len() };
             for s in urgent.iter().cycle().skip(start).take(urgent.len()) {

@@ -18,6 +18,7 @@ mod agents;
 mod clock;
 mod cluster;
 mod combination;
+pub mod explore;
 mod fault;
 mod fencing;
 mod guardian;
