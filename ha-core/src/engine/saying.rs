@@ -14,7 +14,12 @@ const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
 pub(super) const ROOM_FOR_ALL: usize = 200;
 
 impl Engine {
+    /// Who wakes late says nothing before it has heard everything: a beat sent in between would echo an old beat,
+    /// and the two nodes would count the slots of rule 11 from different instants.
     pub(super) fn send_beats(&mut self) {
+        if self.st.drains {
+            return;
+        }
         let urgent = self.urgent_statements();
         let news = !urgent.is_empty() && urgent != self.st.last_urgent;
         if news {

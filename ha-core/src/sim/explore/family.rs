@@ -114,7 +114,7 @@ impl Family {
             start: Start::Settled,
             choices: Vec::new(),
             budget: Budget::new(1, 1, 0),
-            window: 44,
+            window: 54,
             #[cfg(feature = "sabotage")]
             sabotage: None,
         }

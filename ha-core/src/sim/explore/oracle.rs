@@ -12,7 +12,7 @@ use crate::sim::timeline::What;
 use crate::{Epoch, GroupId};
 
 /// Units within which an owner that may acknowledge does so.
-const PATIENCE: u32 = 24;
+const PATIENCE: u32 = 44;
 
 /// What the world knows besides the engines.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ impl World {
             }
             EventKind::Link { link, state: LinkState::Up } => {
                 let l = usize::from(link.0);
-                if self.nodes[n].echoed[l] == 0 {
+                if !self.nodes[n].ever_echoed[l] {
                     let detail = format!("node {n} takes link {l} for up, but its peer never heard it there");
                     self.check(Err(Broken { invariant: Invariant::I12, detail }));
                 }

@@ -105,6 +105,8 @@ pub(super) struct Node {
     pub sent: Vec<VecDeque<(u32, u32)>>,
     pub heard: Vec<u32>,
     pub echoed: Vec<u32>,
+    /// By link: some beat of this life was echoed, by whichever life of the peer.
+    pub ever_echoed: Vec<bool>,
     pub inbox: Vec<(LinkId, Beat)>,
 }
 
@@ -161,6 +163,7 @@ impl World {
             sent: vec![VecDeque::new(); links],
             heard: vec![0; links],
             echoed: vec![0; links],
+            ever_echoed: vec![false; links],
             inbox: Vec::new(),
         };
         let mirrors = config.groups.iter().map(|g| g.mirrored.then(Mirror::default)).collect();
@@ -234,8 +237,9 @@ impl World {
     }
 
     fn tick(&mut self, n: usize) {
-        for _ in 0..3 {
-            let due = self.nodes[n].engine.as_ref().is_some_and(|e| e.next_deadline() <= at(self.t));
+        for _ in 0..2 {
+            // A deadline between two boundaries is "at once, but not in this call".
+            let due = self.nodes[n].engine.as_ref().is_some_and(|e| e.next_deadline() < at(self.t + 1));
             if !due {
                 return;
             }
@@ -380,11 +384,14 @@ impl World {
         let l = usize::from(link.0);
         let current = self.nodes[1 - n].incarnation == beat.incarnation;
         let node = &mut self.nodes[n];
-        if node.engine.is_some() && current {
+        if current {
             node.heard[l] = beat.seq;
-            let mine = beat.echo.filter(|_| beat.to == Some(node.incarnation));
-            let sent = mine.and_then(|echo| node.sent[l].iter().find(|(seq, _)| *seq == echo));
-            if let Some((_, sent)) = sent {
+        }
+        let mine = beat.echo.filter(|_| node.engine.is_some() && beat.to == Some(node.incarnation));
+        let sent = mine.and_then(|echo| node.sent[l].iter().find(|(seq, _)| *seq == echo));
+        if let Some((_, sent)) = sent {
+            node.ever_echoed[l] = true;
+            if current {
                 node.echoed[l] = node.echoed[l].max(*sent);
             }
         }
@@ -417,6 +424,7 @@ impl World {
         node.healthy_since = t;
         node.sent = vec![VecDeque::new(); links];
         (node.heard, node.echoed) = (vec![0; links], vec![0; links]);
+        node.ever_echoed = vec![false; links];
         (node.restart_at, node.notice) = (None, None);
         let boot = Boot {
             me: NodeId(n as u8),
