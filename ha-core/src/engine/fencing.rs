@@ -250,8 +250,18 @@ impl Engine {
         self.st.peer.safety.is_none_or(|theirs| crate::timing::fits((dead, slot, feed), theirs))
     }
 
-    /// How often the device was tried in vain since the peer died.
+    /// No shot will bring the proof: somebody must be asked.
     pub(super) fn fencing_is_hopeless(&self) -> bool {
-        self.cfg.fence.is_none() || self.st.fence.liar || self.st.fence.failures >= 3 || !self.timing_fits()
+        self.cfg.fence.is_none()
+            || self.st.fence.liar
+            || self.st.fence.failures >= 3
+            || !self.timing_fits()
+            || self.slots_are_over()
+    }
+
+    /// So long after the last echo that the slots of the two nodes are not apart any more, for example after a
+    /// long gap of its own.
+    fn slots_are_over(&self) -> bool {
+        self.st.fence.shot.is_none() && self.slot_now().is_some_and(|(turn, _, _)| turn >= SLOT_TURNS_MAX)
     }
 }

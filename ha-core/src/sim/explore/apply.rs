@@ -83,7 +83,10 @@ impl World {
             Choice::Switchover { node, group } => {
                 self.feed(node, Input::Command(Command::Switchover(Self::group_id(group))));
             }
-            Choice::Shutdown(n) => self.feed(n, Input::Command(Command::Shutdown)),
+            Choice::Shutdown(n) => {
+                self.nodes[n].leaving = true;
+                self.feed(n, Input::Command(Command::Shutdown));
+            }
             Choice::Boot(n) => self.boot(n),
             Choice::Thaw(n) => self.thaw(n),
             Choice::Heal => self.heal(),

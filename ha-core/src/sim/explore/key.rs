@@ -85,6 +85,7 @@ impl World {
         (&node.record, node.device, node.cut_off, node.outside, &node.running).hash(h);
         (self.ago(node.healthy_since), self.ago(node.disk_slow_until), &node.notice).hash(h);
         node.restart_at.map(|at| at - self.t.min(at)).hash(h);
+        (&node.said_released, node.leaving, node.down_since.map(|t| self.ago(t))).hash(h);
         if let Some(w) = &node.write {
             (&w.record, self.ago(w.began), w.due - self.t.min(w.due), w.fails).hash(h);
         }

@@ -14,6 +14,9 @@ use crate::{Epoch, GroupId};
 /// Units within which an owner that may acknowledge does so.
 const PATIENCE: u32 = 44;
 
+/// Units after which an owner knows that its peer is gone: longer than any deadline of a link.
+const LONG_GONE: u32 = 16;
+
 /// What the world knows besides the engines.
 #[derive(Clone, Debug)]
 pub(super) struct Oracle {
@@ -109,7 +112,10 @@ impl World {
 
     fn role_changes(&mut self, n: usize, group: GroupId, role: RoleName, _epoch: Epoch) {
         let g = usize::from(group.0);
+        let owner =
+            matches!(role, RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping);
         self.nodes[n].roles[g] = role;
+        self.nodes[n].said_released[g] &= !owner;
         match role {
             RoleName::Active => self.check_data(n, g),
             RoleName::Waiting | RoleName::Standby | RoleName::Blocked => {
@@ -130,7 +136,20 @@ impl World {
         for statement in &beat.statements {
             if let Statement::Released { group, .. } = statement {
                 self.check_nothing_left(n, usize::from(group.0), "says that it released");
+                self.check_successor(n, *group);
             }
+        }
+    }
+
+    /// I5: a group is given up of free will only while there is somebody to take it.
+    fn check_successor(&mut self, n: usize, group: GroupId) {
+        let g = usize::from(group.0);
+        let first = !std::mem::replace(&mut self.nodes[n].said_released[g], true);
+        let known = self.nodes[1 - n].down_since.is_some_and(|since| self.t - since > LONG_GONE);
+        if first && known && !self.nodes[n].leaving {
+            let detail =
+                format!("node {n} released group {group}, which it could serve, to a peer that is gone");
+            self.check(Err(Broken { invariant: Invariant::I5, detail }));
         }
     }
 

@@ -93,6 +93,11 @@ pub(super) struct Node {
     pub running: Vec<bool>,
     pub primary: Vec<Option<Primary>>,
     pub told: Vec<DataReport>,
+    /// It said so since it owned the group.
+    pub said_released: Vec<bool>,
+    pub leaving: bool,
+    /// Since when it has no process.
+    pub down_since: Option<u32>,
     pub restart_at: Option<u32>,
     pub notice: Option<ReleasedNotice>,
     pub device: Device,
@@ -154,6 +159,9 @@ impl World {
             running: vec![false; groups],
             primary: vec![None; groups],
             told: vec![DataReport::default(); groups],
+            said_released: vec![false; groups],
+            leaving: false,
+            down_since: None,
             restart_at: None,
             notice: None,
             device: Device::Works,
@@ -418,7 +426,8 @@ impl World {
         if !node.power {
             (node.power, node.boots) = (true, node.boots + 1);
         }
-        node.cut_off = false;
+        (node.cut_off, node.leaving, node.down_since) = (false, false, None);
+        node.said_released.fill(false);
         node.life += 1;
         node.incarnation = Incarnation(((n as u128 + 1) << 96) | u128::from(node.life));
         node.healthy_since = t;
@@ -457,6 +466,7 @@ impl World {
             node.record = w.record;
         }
         node.engine = None;
+        node.down_since = node.down_since.or(Some(self.t));
         node.frozen = false;
         node.inbox.clear();
         node.ops.clear();
