@@ -144,7 +144,9 @@ impl Engine {
     /// This node is current for the group and would start it on a proof of the peer's end.
     fn would_start(&self, g: GroupId) -> bool {
         let gr = self.group(g);
-        gr.is_idle() && self.is_viable(g) && (gr.owner.is_some() || !self.group_config(g).mirrored)
+        // A group that was released and that nobody took is started again like one of a dead owner.
+        let owned = gr.owner.is_some() || gr.released.is_some();
+        gr.is_idle() && self.is_viable(g) && (owned || !self.group_config(g).mirrored)
     }
 
     /// This node owns a mirrored group and is not yet alone.
@@ -252,12 +254,19 @@ impl Engine {
         self.st.peer.safety.is_none_or(|theirs| crate::timing::fits((dead, slot, feed), theirs))
     }
 
-    /// How often the device was tried in vain since the peer died.
+    /// No shot will bring the proof: somebody must be asked.
     pub(super) fn fencing_is_hopeless(&self) -> bool {
         self.shots_are_held()
             || self.cfg.fence.is_none()
             || self.st.fence.liar
             || self.st.fence.failures >= 3
             || !self.timing_fits()
+            || self.slots_are_over()
+    }
+
+    /// So long after the last echo that the slots of the two nodes are not apart any more, for example after a
+    /// long gap of its own.
+    fn slots_are_over(&self) -> bool {
+        self.st.fence.shot.is_none() && self.slot_now().is_some_and(|(turn, _, _)| turn >= SLOT_TURNS_MAX)
     }
 }

@@ -44,6 +44,7 @@ impl Engine {
             wake: now,
             stall: Duration::ZERO,
             stall_at: now,
+            drains: false,
             durable: boot.record.clone(),
             record: boot.record,
             write: None,
@@ -89,6 +90,7 @@ impl Engine {
         let now = now.max(self.st.now);
         self.note_own_gap(now);
         self.st.now = now;
+        self.st.drains &= input != Input::Tick;
         self.expire_permissions();
         self.take(input);
         for _ in 0..ROUNDS_MAX {

@@ -49,7 +49,7 @@ mod status;
 
 pub use action::*;
 pub use beat::*;
-pub use canonical::Canonical;
+pub use canonical::{Canonical, Frame};
 pub use event::*;
 pub use evidence::*;
 pub use holds::Hold;

@@ -71,7 +71,7 @@ impl Engine {
             })
     }
 
-    fn yield_to_higher_epoch(&mut self, g: GroupId) {
+    pub(super) fn yield_to_higher_epoch(&mut self, g: GroupId) {
         self.revoke(g);
         self.begin_stop(g, Why::Superseded);
     }

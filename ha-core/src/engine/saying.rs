@@ -10,8 +10,16 @@ use std::time::Duration;
 /// Least time between two beats that are sent early because they say something new.
 const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
 
+/// A beat with this much room carries everything there is to say.
+pub(super) const ROOM_FOR_ALL: usize = 200;
+
 impl Engine {
+    /// Who wakes late says nothing before it has heard everything: a beat sent in between would echo an old beat,
+    /// and the two nodes would count the slots of rule 11 from different instants.
     pub(super) fn send_beats(&mut self) {
+        if self.st.drains {
+            return;
+        }
         let urgent = self.urgent_statements();
         let news = !urgent.is_empty() && urgent != self.st.last_urgent;
         if news {
@@ -72,7 +80,7 @@ impl Engine {
                 false
             }
         };
-        if !starve || room >= 200 {
+        if !starve || room >= ROOM_FOR_ALL {
             // Rotate urgent ones too, so that several take turns on a narrow link.
             let start = if urgent.is_empty() { 0 } else { self.st.links[i].seq as usize % urgent.len() };
             for s in urgent.iter().cycle().skip(start).take(urgent.len()) {

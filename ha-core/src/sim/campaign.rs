@@ -112,11 +112,7 @@ impl Campaign {
     /// Runs your agent as the resource called `name` (or `group/name`). `make` is called with the node (0 or 1) in
     /// each life of its process, as your program would make it anew.
     #[must_use]
-    pub fn with_resource(
-        mut self,
-        name: &str,
-        make: impl Fn(usize) -> Arc<dyn Resource> + 'static,
-    ) -> Self {
+    pub fn with_resource(mut self, name: &str, make: impl Fn(usize) -> Arc<dyn Resource> + 'static) -> Self {
         self.agents.push((name.into(), Arc::new(make)));
         self
     }

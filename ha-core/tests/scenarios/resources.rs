@@ -127,7 +127,11 @@ fn s066_a_failure_at_each_millisecond_of_a_promotion_ends_in_service() {
     for late in (0..400).step_by(4) {
         let mut cluster = served(pair());
         after(&mut cluster, &[Fault::Switchover(0)], ms(late));
-        after(&mut cluster, &[quirk(1, 1, ResourceFault::Dies), quirk(1, 0, ResourceFault::Dies)], seconds(8));
+        after(
+            &mut cluster,
+            &[quirk(1, 1, ResourceFault::Dies), quirk(1, 0, ResourceFault::Dies)],
+            seconds(8),
+        );
         let owner = cluster.actor(MAIL).expect("served");
         whole(&cluster, owner, MAIL);
     }
