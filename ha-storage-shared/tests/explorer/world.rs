@@ -14,6 +14,8 @@ pub struct Bounds {
     pub calls: [u8; 2],
     /// Deaths of nodes, and calls given up.
     pub crashes: u8,
+    /// Whether node 1 only reads.
+    pub observer: bool,
     /// Ballots of one call.
     pub attempts: u32,
     /// From one of how many states it is tried whether a node alone comes to an end.
@@ -67,6 +69,7 @@ struct Node {
     calls: u8,
     proposals: u64,
     attempts: u32,
+    observer: bool,
     /// The newest revision that anybody was told of when the call began.
     floor: u64,
     /// How many calls had been given up by then.
@@ -113,6 +116,7 @@ impl World {
             calls: bounds.calls[usize::from(id)],
             proposals: 0,
             attempts: 0,
+            observer: bounds.observer && id == 1,
             floor: 0,
             open: 0,
             stale: Block::default(),
@@ -192,7 +196,8 @@ impl World {
         if self.nodes[at].calls == 0 {
             return Vec::new();
         }
-        [false, true].into_iter().map(|swap| Ok(self.called(at, swap))).collect()
+        let swaps = if self.nodes[at].observer { &[false][..] } else { &[false, true] };
+        swaps.iter().map(|swap| Ok(self.called(at, *swap))).collect()
     }
 
     fn called(&self, at: usize, swap: bool) -> Self {
