@@ -29,6 +29,6 @@ pub use operator::{
 };
 
 #[cfg(feature = "etcd")]
-pub use etcd::{EtcdArbiter, EtcdArbiterBuilder, Expiry};
+pub use etcd::{EtcdArbiter, EtcdArbiterBuilder};
 #[cfg(feature = "object")]
 pub use object::{ObjectArbiter, ObjectArbiterBuilder};

@@ -194,6 +194,26 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_version_1() {
+        let golden = concat!(
+            r#"{"format":"ha-owner-record","version":1,"body":{"group":"mail","#,
+            r#""write":"0000000000000000000000000000000a","init":"0000000000000000000000000000000b","epoch":7,"owner":1,"#,
+            r#""incarnation":"0000000000000000000000000000000c","generation":3,"in_sync":3},"crc32c":3214692059}"#,
+        );
+        let record = OwnerRecord {
+            init: InitId(0xb),
+            epoch: Epoch(7),
+            owner: Some(NodeId(1)),
+            incarnation: Incarnation(0xc),
+            generation: Generation(3),
+            in_sync: 3,
+        };
+        let stored = Stored { write: 0xa, record };
+        assert_eq!(String::from_utf8(encode("a", "mail", &stored).unwrap()).unwrap(), golden);
+        assert_eq!(decode("a", "mail", golden.as_bytes()).unwrap(), stored);
+    }
+
+    #[test]
     fn what_is_not_ours_is_named() {
         let text = String::from_utf8(encode("a", "mail", &extreme()).unwrap()).unwrap();
         for (bytes, says) in [

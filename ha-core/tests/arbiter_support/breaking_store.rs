@@ -63,9 +63,8 @@ impl<S: ObjectStore> BreakingStore<S> {
     }
 
     /// From now on lists show what they show now.
-    pub fn freeze_lists(&self) {
-        let objects: Vec<_> =
-            futures::executor::block_on(self.inner.list(None).map(|m| m.unwrap()).collect());
+    pub async fn freeze_lists(&self) {
+        let objects: Vec<_> = self.inner.list(None).map(|m| m.unwrap()).collect().await;
         self.faults.lock().unwrap().frozen_lists = Some(objects);
     }
 

@@ -12,18 +12,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whose word is taken for that an owner's lease ran out.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
-#[non_exhaustive]
-pub enum Expiry {
-    /// The reader's own: it must see the same renewal, or none, for a whole lease. Right with every etcd.
-    #[default]
-    Observed,
-    /// etcd's: a lease key that is gone is free at once. Only for members that all run 3.5.11 or 3.4.28 or later: a
-    /// leader of an older one that was stuck takes living leases away (etcd issue 15247).
-    Etcd,
-}
-
 /// Collects what an [`EtcdArbiter`] needs.
 #[derive(Clone)]
 pub struct EtcdArbiterBuilder {
@@ -32,7 +20,6 @@ pub struct EtcdArbiterBuilder {
     prefix: String,
     lease: Duration,
     deadline: Duration,
-    expiry: Expiry,
     clock: Arc<dyn Clock>,
     options: ConnectOptions,
 }
@@ -46,7 +33,6 @@ impl fmt::Debug for EtcdArbiterBuilder {
             .field("members", &self.endpoints.len())
             .field("lease", &self.lease)
             .field("deadline", &self.deadline)
-            .field("expiry", &self.expiry)
             .finish_non_exhaustive()
     }
 }
@@ -60,7 +46,6 @@ impl EtcdArbiter {
             prefix: "ha".to_owned(),
             lease: Duration::from_secs(10),
             deadline: Duration::from_secs(3),
-            expiry: Expiry::default(),
             clock: Arc::new(BootClock),
             options: ConnectOptions::new(),
         }
@@ -96,13 +81,6 @@ impl EtcdArbiterBuilder {
         self
     }
 
-    /// Whose word is taken for that a lease ran out; the reader's own if not said.
-    #[must_use]
-    pub const fn expiry(mut self, expiry: Expiry) -> Self {
-        self.expiry = expiry;
-        self
-    }
-
     /// User and password.
     #[must_use]
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
@@ -133,7 +111,10 @@ impl EtcdArbiterBuilder {
         let unusable = |reason: String| ArbiterError::Unusable { arbiter: self.name.clone(), reason };
         check_times(&self.name, self.lease, self.deadline)?;
         if self.lease.subsec_nanos() != 0 || i64::try_from(self.lease.as_secs()).is_err() {
-            return Err(unusable(format!("its lease is {:?}, etcd counts whole seconds: round it", self.lease)));
+            return Err(unusable(format!(
+                "its lease is {:?}, etcd counts whole seconds: round it",
+                self.lease
+            )));
         }
         if self.endpoints.is_empty() {
             return Err(unusable("no endpoints are named: name every member's, http://host:port".to_owned()));
@@ -146,7 +127,6 @@ impl EtcdArbiterBuilder {
             keys: Keys::new(&self.prefix),
             name: self.name,
             deadline: self.deadline,
-            expiry: self.expiry,
         })
     }
 }

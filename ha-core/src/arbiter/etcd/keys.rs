@@ -68,10 +68,13 @@ mod tests {
 
     #[test]
     fn lease_texts_read_back_and_others_do_not() {
+        assert_eq!(LeaseText::held(7), "ha-lease 1 held 00000000000000000000000000000007", "golden");
         let read = |text: &str| LeaseText::read(text.as_bytes());
         assert_eq!(read(&LeaseText::held(7)), Some(LeaseText { held: true, record: 7 }));
         assert_eq!(read(&LeaseText::free(u128::MAX)), Some(LeaseText { held: false, record: u128::MAX }));
-        for foreign in ["", "ha-lease 1 held", "ha-lease 1 held 7", "ha-lease 2 held 00000000000000000000000000000007"] {
+        for foreign in
+            ["", "ha-lease 1 held", "ha-lease 1 held 7", "ha-lease 2 held 00000000000000000000000000000007"]
+        {
             assert_eq!(read(foreign), None, "{foreign}");
         }
         assert_eq!(LeaseText::read(&[0xff; 40]), None);

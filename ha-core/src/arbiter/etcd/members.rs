@@ -50,11 +50,19 @@ enum Ended<T> {
     Refused(ArbiterError),
     LeaseGone,
     /// This member is of no use now.
-    Next { reason: String, unclear: bool },
+    Next {
+        reason: String,
+        unclear: bool,
+    },
 }
 
 impl Members {
-    pub(super) fn new(arbiter: String, endpoints: Vec<String>, options: ConnectOptions, attempt: Duration) -> Self {
+    pub(super) fn new(
+        arbiter: String,
+        endpoints: Vec<String>,
+        options: ConnectOptions,
+        attempt: Duration,
+    ) -> Self {
         let member = |endpoint| Member { endpoint, client: Mutex::new(None) };
         let members = endpoints.into_iter().map(member).collect();
         Self { arbiter, members, options, attempt, first: AtomicUsize::new(0), cluster: Mutex::new(None) }
@@ -94,7 +102,8 @@ impl Members {
         let granted = granted.ok_or_else(|| self.unavailable("etcd granted no lease"))?;
         self.check_cluster(granted.header())?;
         if granted.ttl() < seconds {
-            let reason = format!("it grants a lease of {} s, {seconds} s were asked: ask for less", granted.ttl());
+            let reason =
+                format!("it grants a lease of {} s, {seconds} s were asked: ask for less", granted.ttl());
             return Err(self.unusable(reason));
         }
         Ok(granted.id())

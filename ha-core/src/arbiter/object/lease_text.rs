@@ -76,3 +76,18 @@ fn fingerprint(bytes: &[u8], meta: &ObjectMeta) -> u64 {
 fn first_eight(digest: &[u8]) -> u64 {
     digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_bytes_of_version_1() {
+        let golden = concat!(
+            r#"{"format":"ha-lease","version":1,"record":"0000000000000000000000000000000a","#,
+            r#""write":"0000000000000000000000000000000b","held":true,"renewal":7}"#
+        );
+        assert_eq!(serde_json::to_string(&LeaseText::held(0xa, 0xb, 7)).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<LeaseText>(golden).unwrap(), LeaseText::held(0xa, 0xb, 7));
+    }
+}
