@@ -15,6 +15,8 @@
 //! | `store` | the node's durable record, through a recordable I/O layer |
 //! | `runtime` | the tokio shell around the engine |
 //! | `guardian` | the parent process that finishes a dead or frozen node |
+//! | `arbiter` | third parties: an object store, etcd, a person |
+//! | `testkit` | checks of users' own implementations of the seams |
 //! | `sim` | whole clusters in virtual time, with faults, from one seed |
 
 pub mod api;
@@ -27,11 +29,15 @@ pub mod wire;
 pub mod store;
 
 #[cfg(feature = "runtime")]
+pub mod arbiter;
+#[cfg(feature = "runtime")]
 pub mod guardian;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use api::Undo;
 pub use vocabulary::*;
