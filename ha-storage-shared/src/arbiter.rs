@@ -1,8 +1,8 @@
 //! The arbiter on a disk.
 
 use crate::device::{
-    AcceptStaleReads, Access, BootClock, Call, Disk, Initialisation, Inspection, Reply, Settings, Worker, inspect,
-    read_names, read_superblock,
+    AcceptStaleReads, Access, BootClock, Call, Disk, Initialisation, Inspection, Reply, Settings, Worker,
+    inspect, read_names, read_superblock,
 };
 use crate::error::DiskError;
 use crate::layout::Flaw;
@@ -46,7 +46,10 @@ pub struct DiskArbiter {
 
 impl fmt::Debug for DiskArbiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DiskArbiter").field("name", &self.name).field("groups", &self.groups).finish_non_exhaustive()
+        f.debug_struct("DiskArbiter")
+            .field("name", &self.name)
+            .field("groups", &self.groups)
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,7 +151,9 @@ impl DiskArbiterBuilder {
     fn check(&self) -> Result<(), DiskError> {
         if self.node.0 > 1 {
             let node = self.node;
-            return Err(DiskError::BadSetting(format!("node {node}: a disk arbiter has places for nodes 0 and 1")));
+            return Err(DiskError::BadSetting(format!(
+                "node {node}: a disk arbiter has places for nodes 0 and 1"
+            )));
         }
         if self.deadline.is_zero() || self.deadline >= self.lease {
             let Self { deadline, lease, .. } = self;

@@ -127,7 +127,9 @@ pub enum DiskError {
     #[error("{0}")]
     BadSetting(String),
     /// Others swapped so often meanwhile that nothing tells any more whether this swap was one of them.
-    #[error("the outcome of the swap is unknown: the other node went on by several revisions meanwhile; read again")]
+    #[error(
+        "the outcome of the swap is unknown: the other node went on by several revisions meanwhile; read again"
+    )]
     Overtaken,
     /// No answer in time.
     #[error("the device did not answer within the deadline; what was asked may still have happened")]

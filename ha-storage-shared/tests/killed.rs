@@ -3,6 +3,7 @@
 mod support;
 
 use ha_core::api::{Arbiter, Swap};
+use ha_storage_shared::DiskArbiter;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,7 +11,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use ha_storage_shared::DiskArbiter;
 use support::*;
 
 const PATH: &str = "HA_TEST_DISK";

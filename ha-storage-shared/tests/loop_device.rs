@@ -2,8 +2,8 @@
 
 mod support;
 
-use ha_core::api::{Arbiter, Swap};
 use ha_core::Epoch;
+use ha_core::api::{Arbiter, Swap};
 use ha_storage_shared::{AcceptStaleReads, DiskArbiter, DiskError, Initialisation};
 use std::path::{Path, PathBuf};
 use std::process::Command;

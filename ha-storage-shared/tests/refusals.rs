@@ -64,7 +64,10 @@ fn what_is_no_disk_is_refused_by_what_it_is() {
     let dir = directory();
     let message = |error: DiskError| error.to_string();
     assert!(message(opening(dir.path())).contains("a directory"));
-    assert!(matches!(opening(Path::new("/dev/null")), DiskError::NotADisk { .. } | DiskError::NoDirectIo { .. }));
+    assert!(matches!(
+        opening(Path::new("/dev/null")),
+        DiskError::NotADisk { .. } | DiskError::NoDirectIo { .. }
+    ));
     assert!(message(opening(&dir.path().join("missing"))).contains("opening failed"));
     let short = dir.path().join("short");
     fs::write(&short, b"").unwrap();
@@ -173,7 +176,10 @@ fn a_slot_without_a_whole_copy_stops_both_nodes_with_what_to_do() {
     put(&path, place(2), &[0; 512]);
     for arbiter in [one, open(&path, 0)] {
         let error = wait(arbiter.read(GROUP)).unwrap_err();
-        assert!(matches!(&error, ArbiterError::Foreign { found, .. } if found.contains("block of node 0")), "{error}");
+        assert!(
+            matches!(&error, ArbiterError::Foreign { found, .. } if found.contains("block of node 0")),
+            "{error}"
+        );
         assert!(error.to_string().contains("initialise it again"), "{error}");
     }
 }

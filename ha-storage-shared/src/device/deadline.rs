@@ -87,3 +87,53 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use std::thread;
+
+    /// Waits for the watch, not for a time: the receiver gets its answer by itself.
+    fn outcome(mut receiver: oneshot::Receiver<Outcome>) -> Outcome {
+        loop {
+            if let Some(answer) = (&mut receiver).now_or_never() {
+                return answer.unwrap();
+            }
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_device_that_hangs_is_answered_for() {
+        let pending = Arc::new(Pending::default());
+        let watched = Arc::clone(&pending);
+        let watch = thread::spawn(move || watched.watch());
+        let (slow, answer) = pending.add(Duration::from_millis(5));
+        let (_open, other) = pending.add(Duration::from_secs(3600));
+        assert!(matches!(outcome(answer), Err(DiskError::Late)));
+        assert!(!pending.wanted(slow), "what comes later is not wanted");
+        pending.answer(slow, Ok(Reply::Released));
+        pending.close();
+        assert!(matches!(outcome(other), Err(DiskError::Closed)));
+        watch.join().unwrap();
+    }
+
+    #[test]
+    fn a_call_that_nobody_waits_for_is_not_wanted() {
+        let pending = Pending::default();
+        let (id, answer) = pending.add(Duration::from_secs(3600));
+        assert!(pending.wanted(id));
+        drop(answer);
+        assert!(!pending.wanted(id));
+    }
+
+    #[test]
+    fn an_answer_in_time_is_delivered_once() {
+        let pending = Pending::default();
+        let (id, answer) = pending.add(Duration::from_secs(3600));
+        pending.answer(id, Ok(Reply::Renewed(true)));
+        assert!(matches!(outcome(answer), Ok(Reply::Renewed(true))));
+        assert!(!pending.wanted(id));
+    }
+}

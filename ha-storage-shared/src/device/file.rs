@@ -165,7 +165,10 @@ fn check_address(buffer: &[u8], memory: u32) -> io::Result<()> {
     if buffer.as_ptr().addr() % memory.max(1) as usize == 0 {
         return Ok(());
     }
-    Err(io::Error::other(format!("a buffer at {:p}, the device needs multiples of {memory}", buffer.as_ptr())))
+    Err(io::Error::other(format!(
+        "a buffer at {:p}, the device needs multiples of {memory}",
+        buffer.as_ptr()
+    )))
 }
 
 fn open_file(path: &Path, access: Access, buffered: Option<AcceptStaleReads>) -> Result<File, DiskError> {
@@ -185,7 +188,9 @@ fn open_file(path: &Path, access: Access, buffered: Option<AcceptStaleReads>) ->
             DiskError::NoDirectIo { path: path.to_owned(), found: "its file system refuses O_DIRECT".into() }
         }
         Some(libc::EISDIR) => DiskError::NotADisk { path: path.to_owned(), found: "a directory" },
-        Some(libc::EBUSY) => DiskError::Busy { path: path.to_owned(), user: "a mounted or claimed device".into() },
+        Some(libc::EBUSY) => {
+            DiskError::Busy { path: path.to_owned(), user: "a mounted or claimed device".into() }
+        }
         _ => DiskError::Io { path: path.to_owned(), what: "opening", source },
     })
 }
@@ -202,10 +207,14 @@ fn alignment(path: &Path, file: &File, is_device: bool) -> Result<(u32, u32), Di
         let sector = ioctl_blksszget(file).map_err(|error| none(format!("no sector size: {error}")))?;
         (sector, sector)
     } else {
-        return Err(none("its file system does not state the alignment of direct I/O (dio_mem_align)".into()));
+        return Err(none(
+            "its file system does not state the alignment of direct I/O (dio_mem_align)".into(),
+        ));
     };
     if memory == 0 || offset == 0 {
-        return Err(none("the kernel states dio_mem_align 0: reads and writes go through the page cache".into()));
+        return Err(none(
+            "the kernel states dio_mem_align 0: reads and writes go through the page cache".into(),
+        ));
     }
     let fits = ALIGN.is_multiple_of(memory as usize) && PITCH.is_multiple_of(offset as usize);
     if !fits {

@@ -3,8 +3,8 @@
 use super::{AcceptStaleReads, Access, Disk, read_superblock};
 use crate::error::DiskError;
 use crate::layout::{
-    GROUPS_MAX, Geometry, NAME_MAX, PITCH, Place, Stamp, Superblock, encode_block, encode_liveness, encode_name,
-    encode_superblock, group_place, seal,
+    GROUPS_MAX, Geometry, NAME_MAX, PITCH, Place, Stamp, Superblock, encode_block, encode_liveness,
+    encode_name, encode_superblock, group_place, seal,
 };
 use crate::protocol::{Block, COPIES, Liveness};
 use ha_core::InitId;

@@ -11,7 +11,7 @@ mod worker;
 
 pub use file::AcceptStaleReads;
 pub use initialise::Initialisation;
-pub use inspect::{BlockReading, Inspection, GroupReading, LivenessReading, NodeReading};
+pub use inspect::{BlockReading, GroupReading, Inspection, LivenessReading, NodeReading};
 
 pub(crate) use clock::BootClock;
 pub(crate) use file::{Access, Disk};

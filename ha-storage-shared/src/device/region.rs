@@ -3,13 +3,14 @@
 use super::Disk;
 use crate::error::DiskError;
 use crate::layout::{
-    Flaw, PITCH, Place, Stamp, Superblock, decode_block, decode_liveness, decode_superblock, group_place, open,
-    super_place,
+    Flaw, PITCH, Place, Stamp, Superblock, decode_block, decode_liveness, decode_superblock, group_place,
+    open, super_place,
 };
 use crate::protocol::{Block, COPIES, Liveness};
 
 const FOREIGN: &str = "check that the device and the installation are the ones you mean";
-const DAMAGED: &str = "it is damaged: with both nodes stopped initialise it again, and confirm who owned what";
+const DAMAGED: &str =
+    "it is damaged: with both nodes stopped initialise it again, and confirm who owned what";
 
 /// Both nodes' slots, as they were at about one time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +43,8 @@ pub(crate) fn read_region(disk: &mut Disk, stamp: &Stamp, group: u16) -> Result<
         for copy in 0..COPIES as u8 {
             let place = Place::Block { group, node, copy };
             let block = block(sector(place), place, stamp, node).map_err(|flaw| foreign(place, flaw))?;
-            if let Some(slot) = region.blocks.get_mut(usize::from(node)).and_then(|all| all.get_mut(usize::from(copy)))
+            if let Some(slot) =
+                region.blocks.get_mut(usize::from(node)).and_then(|all| all.get_mut(usize::from(copy)))
             {
                 *slot = block;
             }

@@ -5,8 +5,8 @@ use super::region::{Region, damaged, read_region};
 use crate::error::DiskError;
 use crate::layout::{Place, Stamp, encode_block, encode_liveness, group_place, seal};
 use crate::protocol::{
-    Answer, Base, Block, COPIES, Fault, Liveness, Newest, Operation, Own, Proposal, ProposalId, Request, Step, lease_of,
-    newest, order, settled,
+    Answer, Base, Block, COPIES, Fault, Liveness, Newest, Operation, Own, Proposal, ProposalId, Request,
+    Step, lease_of, newest, order, settled,
 };
 use ha_core::api::{ArbiterView, Clock, Lease, OwnerRecord, Swap};
 use ha_core::{Epoch, Incarnation, NodeId};
@@ -120,9 +120,7 @@ impl Session {
             Call::Renew(incarnation, epoch) => {
                 self.renew(disk, incarnation, epoch, wanted).map(Reply::Renewed)
             }
-            Call::Release(incarnation) => {
-                self.release(disk, incarnation, wanted).map(|()| Reply::Released)
-            }
+            Call::Release(incarnation) => self.release(disk, incarnation, wanted).map(|()| Reply::Released),
         }
     }
 
@@ -316,10 +314,9 @@ impl Session {
             _ => None,
         });
         match differs {
-            Some((found, expected)) if found.sequence < expected.sequence => Err(self.refuse(
-                disk,
-                Refusal::Forgot { written: expected.sequence, found: found.sequence },
-            )),
+            Some((found, expected)) if found.sequence < expected.sequence => {
+                Err(self.refuse(disk, Refusal::Forgot { written: expected.sequence, found: found.sequence }))
+            }
             Some(_) => Err(self.refuse(disk, Refusal::Twice { found: 0 })),
             None => Ok(()),
         }
@@ -328,8 +325,7 @@ impl Session {
     fn write_block(&mut self, disk: &mut Disk, block: &Block) -> Result<(), DiskError> {
         let body = encode_block(block);
         for copy in self.order {
-            let place =
-                Place::Block { group: self.group, node: self.settings.node.0, copy: copy as u8 };
+            let place = Place::Block { group: self.group, node: self.settings.node.0, copy: copy as u8 };
             disk.write(group_place(place), &seal(&self.settings.stamp, place, &body))?;
             if let Some(slot) = self.copies.get_mut(copy) {
                 *slot = Some(*block);
@@ -356,9 +352,7 @@ impl Session {
         let path = disk.path().to_owned();
         let node = self.settings.node.0;
         match refusal {
-            Refusal::Twice { found } => {
-                DiskError::NodeTwice { path, node, found, own: self.settings.life }
-            }
+            Refusal::Twice { found } => DiskError::NodeTwice { path, node, found, own: self.settings.life },
             Refusal::Forgot { written, found } => DiskError::Forgot { path, node, written, found },
         }
     }

@@ -57,7 +57,10 @@ fn consistent(block: &Block, node: u8, init: InitId) -> Result<(), String> {
         return Err(format!("revision {} with record {:?}", block.revision, block.record));
     }
     if block.accepted > block.ballot || (block.accepted.0 > 0) != block.input.is_some() {
-        return Err(format!("ballot {} accepted {} input {:?}", block.ballot.0, block.accepted.0, block.input));
+        return Err(format!(
+            "ballot {} accepted {} input {:?}",
+            block.ballot.0, block.accepted.0, block.input
+        ));
     }
     if block.ballot.0 > 0 && block.ballot.0 % 2 != u64::from(node) {
         return Err(format!("ballot {} of node {node}", block.ballot.0));

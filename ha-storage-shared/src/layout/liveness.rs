@@ -33,13 +33,8 @@ mod tests {
 
     #[test]
     fn a_liveness_record_comes_back() {
-        let liveness = Liveness {
-            life: 1,
-            incarnation: Incarnation(2),
-            epoch: Epoch(3),
-            renewals: 4,
-            released_at: 5,
-        };
+        let liveness =
+            Liveness { life: 1, incarnation: Incarnation(2), epoch: Epoch(3), renewals: 4, released_at: 5 };
         let bytes = encode(&liveness);
         assert_eq!(decode(&bytes).unwrap(), liveness);
         assert!(decode(&bytes[1..]).is_err());

@@ -208,7 +208,9 @@ impl Operation {
             && self.exposed
         {
             match block.chosen_at(revision + 1) {
-                Some(id) if id == proposal.id => return Step::Answer(Answer::Done { revision: revision + 1 }),
+                Some(id) if id == proposal.id => {
+                    return Step::Answer(Answer::Done { revision: revision + 1 });
+                }
                 Some(_) => {}
                 None => return Step::Answer(Answer::Faulty(Fault::Overtaken)),
             }

@@ -150,7 +150,8 @@ impl World {
         let mut dead = self.given_up(at);
         dead.nodes[at].doing = Doing::Down;
         let mut out = vec![Ok(dead)];
-        if self.nodes[at].call.is_some() && matches!(self.nodes[at].doing, Doing::Read { .. } | Doing::Pause) {
+        if self.nodes[at].call.is_some() && matches!(self.nodes[at].doing, Doing::Read { .. } | Doing::Pause)
+        {
             out.push(Ok(self.given_up(at)));
         }
         out
@@ -174,7 +175,9 @@ impl World {
             Doing::Idle => self.begin(at),
             Doing::Write { block, turn, torn } => vec![self.writing(at, block, turn, torn, sabotage)],
             Doing::Read { before } => (0..COPIES).map(|copy| Ok(self.half_read(at, before, copy))).collect(),
-            Doing::ReadHalf { before, copy, found } => vec![self.whole_read(at, before, (copy, found), sabotage)],
+            Doing::ReadHalf { before, copy, found } => {
+                vec![self.whole_read(at, before, (copy, found), sabotage)]
+            }
             Doing::Pause => vec![self.retried(at, sabotage)],
         }
     }
@@ -282,7 +285,9 @@ impl World {
         if sabotage == Sabotage::NoSecondReading {
             node.stale = *other;
         }
-        let Some((request, operation)) = &mut node.call else { return Err("a reading without a call".into()) };
+        let Some((request, operation)) = &mut node.call else {
+            return Err("a reading without a call".into());
+        };
         if sabotage == Sabotage::ReadsLeaveThingsOpen && *request == Request::Read {
             let newest = if other.revision > node.own.block.revision { other } else { &node.own.block };
             let answer = Answer::Stands { revision: newest.revision, record: newest.record };
@@ -332,7 +337,11 @@ impl World {
     fn check_knowledge(&mut self, at: usize) -> Result<(), String> {
         let block = &self.nodes[at].own.block;
         let (Some(record), Some(id)) = (block.record, block.chosen_at(block.revision)) else {
-            return if block.revision == 0 { Ok(()) } else { Err(format!("no record at {}", block.revision)) };
+            return if block.revision == 0 {
+                Ok(())
+            } else {
+                Err(format!("no record at {}", block.revision))
+            };
         };
         let known = Proposal { id, record };
         let index = block.revision as usize - 1;
@@ -358,7 +367,9 @@ impl World {
     }
 
     fn answered(&mut self, at: usize, answer: Answer) -> Result<(), String> {
-        let Some((request, _)) = self.nodes[at].call.take() else { return Err("an answer to nothing".into()) };
+        let Some((request, _)) = self.nodes[at].call.take() else {
+            return Err("an answer to nothing".into());
+        };
         let told = match answer {
             Answer::Done { revision } => self.check_done(&request, revision)?,
             Answer::Stands { revision, record } => {
