@@ -17,6 +17,8 @@
 //! | `store` | the node's durable record, through a recordable I/O layer |
 //! | `runtime` | the tokio shell around the engine |
 //! | `guardian` | the parent process that finishes a dead or frozen node |
+//! | `arbiter` | third parties: an object store, etcd, a person |
+//! | `testkit` | checks of users' own implementations of the seams |
 //! | `sim` | whole clusters in virtual time, with faults, from one seed |
 //! | `testkit` | checks that hammer users' own implementations of the seams |
 
@@ -31,6 +33,8 @@ pub mod wire;
 
 pub mod store;
 
+#[cfg(feature = "runtime")]
+pub mod arbiter;
 #[cfg(feature = "runtime")]
 pub mod guardian;
 #[cfg(feature = "runtime")]

@@ -5,8 +5,10 @@
 //! | [`resource`] | any [`Resource`](crate::api::Resource) |
 //! | [`fence`] | any [`FenceDevice`](crate::api::FenceDevice) |
 //! | [`transport`] | any [`LinkFactory`](crate::api::LinkFactory) and the transports that it opens |
+//! | [`arbiter`] | any [`Arbiter`](crate::api::Arbiter) |
 //! | [`data`] | any [`DataSync`](crate::api::DataSync) |
 
+pub mod arbiter;
 pub mod data;
 pub mod fence;
 mod finding;
