@@ -93,6 +93,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.budget(config);
     findings.timing(config);
     findings.unguarded(config);
+    findings.0.extend(super::policy::problems(config));
     findings.0
 }
 

@@ -149,6 +149,9 @@ pub struct GroupConfig {
     /// How long an address outlives its owner's processes; waited for when a device ended only processes.
     #[serde(with = "duration", default)]
     pub address_lifetime: Duration,
+    /// Where it should be, and what its failures lead to.
+    #[serde(default)]
+    pub policy: super::GroupPolicy,
     /// Longest until the network follows a moved address: between two of its announcements, at most.
     #[serde(with = "duration", default)]
     pub announcement: Duration,
@@ -184,6 +187,7 @@ impl GroupConfig {
             promote_timeout: ms_2000(),
             demote_timeout: ms_500(),
             address_lifetime: Duration::ZERO,
+            policy: super::GroupPolicy::default(),
             announcement: Duration::ZERO,
             resources: Vec::new(),
         }
@@ -240,6 +244,9 @@ pub struct ResourceConfig {
     /// Restarts in place before the group moves to a viable target.
     #[serde(default = "one_u8")]
     pub restart_limit: u8,
+    /// What its monitor's findings lead to.
+    #[serde(default)]
+    pub health: super::HealthPolicy,
 }
 
 const fn one_u8() -> u8 {
@@ -257,6 +264,7 @@ impl ResourceConfig {
             monitor_interval: ms_500(),
             monitor_timeout: ms_500(),
             restart_limit: 1,
+            health: super::HealthPolicy::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::agents::Agents;
 use super::clock::DriftClock;
+use super::disk::RecordDisk;
 use super::fault::Fault;
 use super::invariant::{Broken, Epochs, Shots, Verdict};
 use super::mirror::{Mirror, Rec};
@@ -13,7 +14,7 @@ use super::rng::Rng;
 use super::scenario::{Scenario, Trap};
 use super::timeline::{Timeline, What};
 use super::{Cut, Options};
-use crate::engine::{Action, Beat, FenceAnswer, ReleasedNotice, Status};
+use crate::engine::{Action, Beat, Command, FenceAnswer, ReleasedNotice, Status};
 use crate::{BootId, GroupId, Incarnation, InitId, Instant, NodeRecord, OpId, StoreId};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(super) enum Event {
     Beat { to: usize, link: u8, beat: Beat },
     Notice { to: usize, notice: Box<ReleasedNotice> },
     Wake { node: usize, life: u32 },
-    Persisted { node: usize, life: u32, ok: bool },
+    Persisted { node: usize, life: u32 },
     OpDone { node: usize, life: u32, op: OpId },
     FenceAct { by: usize, life: u32, op: OpId, shoot: bool, ordered: u64 },
     FenceAnswer { by: usize, life: u32, op: OpId, answer: FenceAnswer },
@@ -43,6 +44,7 @@ pub(super) enum Event {
     Undone { node: usize, cycle: u32, of: Box<Mourning> },
     Restart { node: usize, cycle: u32 },
     PowerOn { node: usize, cycle: u32 },
+    MoveRecordAway { node: usize },
     Resume { node: usize, pause: u32 },
     AddressLapses { node: usize, cycle: u32, life: u32 },
     Fault(Fault),
@@ -62,8 +64,10 @@ pub(super) enum Mending {
     Cut(Reach, Cut),
     Loss(u8),
     Slow(u8),
+    Disk(usize),
     Outside(usize),
     Application(usize),
+    Policy(Command),
 }
 
 /// Two nodes in virtual time, driven by a [`Scenario`] or by hand.
@@ -105,6 +109,18 @@ pub struct Cluster {
     pub(super) agents: Agents,
     pub(super) drained: Vec<Action>,
     pub(super) handled: u64,
+    pub(super) logs: Vec<LifeLog>,
+    /// A campaign of the user's: its seeds are replayed by it.
+    pub(super) own: bool,
+}
+
+/// The record of one life of a node: entries as [`replay`](crate::replay) reads them.
+#[derive(Clone, Debug)]
+pub struct LifeLog {
+    /// Which node, 0 or 1.
+    pub node: usize,
+    /// The entries, from [`LogReader::from_frames`](crate::replay::LogReader::from_frames).
+    pub frames: Vec<u8>,
 }
 
 impl Cluster {
@@ -118,12 +134,19 @@ impl Cluster {
         let groups = &scenario.configs[0].groups;
         let nodes = [0, 1].map(|i: i64| {
             let ppm = rng.range(0, 501).cast_signed() - 250;
+            let begin = scenario.clocks_begin[usize::from(i != 0)];
+            let at = nanos(begin) + rng.range(0, SECOND);
+            let (boot, store) = (BootId(rng.id()), StoreId(rng.id()));
+            let chance = Rng::new(scenario.seed ^ 0xd15c ^ i.unsigned_abs());
             Node {
-                clock: DriftClock::new(0, (1 + i.unsigned_abs()) * 1000 * SECOND + rng.range(0, SECOND), ppm),
+                clock: DriftClock::new(0, at, ppm),
                 power: true,
                 cycle: 0,
-                boot: BootId(rng.id()),
-                record: NodeRecord::blank(StoreId(rng.id()), init),
+                boot,
+                record: NodeRecord::blank(store, init),
+                disk: RecordDisk::new(store, init, chance),
+                stalled_until: 0,
+                unreadable: false,
                 process: None,
                 guardian: Guardian::Absent,
                 pauses: 0,
@@ -166,6 +189,8 @@ impl Cluster {
             agents: Agents::default(),
             drained: Vec::new(),
             handled: 0,
+            logs: Vec::new(),
+            own: false,
             mirrors,
             rng,
             options,
@@ -228,6 +253,18 @@ impl Cluster {
         &self.timeline
     }
 
+    /// The records of all lives so far, the ended ones first; none without [`Options::replay`].
+    #[must_use]
+    pub fn logs(&self) -> Vec<LifeLog> {
+        let mut logs = self.logs.clone();
+        for (node, n) in self.nodes.iter().enumerate() {
+            if let Some(recording) = n.process.as_ref().and_then(|p| p.recording.as_ref()) {
+                logs.push(LifeLog { node, frames: recording.frames().to_vec() });
+            }
+        }
+        logs
+    }
+
     /// How often what was reached so far.
     #[must_use]
     pub const fn probes(&self) -> &Probes {
@@ -271,12 +308,12 @@ impl Cluster {
         self.mirrors.get(usize::from(group.0)).and_then(Option::as_ref).map_or(0, |m| m.acknowledged.len())
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(super) fn happen(&mut self, event: Event) {
         match event {
             Event::Beat { to, link, beat } => self.beat_arrives(to, link, beat),
             Event::Notice { to, notice } => self.notice_arrives(to, *notice),
             Event::Wake { node, life } => self.wake(node, life),
-            Event::Persisted { node, life, ok } => self.persisted(node, life, ok),
+            Event::Persisted { node, life } => self.persisted(node, life),
             Event::OpDone { node, life, op } => self.op_done(node, life, op),
             Event::FenceAct { by, life, op, shoot, ordered } => self.fence_acts(by, life, op, shoot, ordered),
             Event::FenceAnswer { by, life, op, answer } => self.fence_answers(by, life, op, answer),
@@ -295,6 +332,7 @@ impl Cluster {
             Event::Undone { node, cycle, of } => self.undone(node, cycle, *of),
             Event::Restart { node, cycle } => self.restart(node, cycle),
             Event::PowerOn { node, cycle } => self.power_on(node, cycle),
+            Event::MoveRecordAway { node } => self.move_record_away(node),
             Event::Resume { node, pause } => self.resume(node, pause),
             Event::AddressLapses { node, cycle, life } => self.address_lapses(node, cycle, life),
             Event::Fault(fault) => self.fault(fault),
@@ -302,10 +340,11 @@ impl Cluster {
             Event::Operator => self.operator(),
             Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
             Event::Trust { node } => self.trust_fence(node),
-            Event::Force { node, group } => {
-                self.command(node, crate::engine::Command::ForceCurrent { group })
+            Event::Force { node, group } => self.command(node, Command::ForceCurrent { group }),
+            Event::Mended { node, group } => {
+                self.command(node, Command::ClearFailures(group));
+                self.end_policies(node);
             }
-            Event::Mended { node, group } => self.command(node, crate::engine::Command::ClearFailures(group)),
             Event::Heal => self.heal(),
             Event::Poll { task } => self.poll_agent(task),
         }

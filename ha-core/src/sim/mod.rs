@@ -15,9 +15,12 @@
 //! the wire would let it through), disks that lie about what is durable, more than two nodes.
 
 mod agents;
+mod campaign;
 mod clock;
 mod cluster;
 mod combination;
+mod disk;
+pub mod explore;
 mod fault;
 mod fencing;
 mod guardian;
@@ -27,18 +30,25 @@ mod mirror;
 mod network;
 mod node;
 mod operator;
+mod phase;
+mod policies;
 mod probe;
 mod process;
 mod queue;
+mod records;
 mod report;
 mod rng;
 mod scenario;
 mod services;
+mod steps;
 mod stream;
+mod swizzle;
 mod timeline;
 
-pub use cluster::Cluster;
+pub use campaign::{Campaign, CampaignError, Summary};
+pub use cluster::{Cluster, LifeLog};
 pub use fault::{Cut, DeviceFault, Fault, ResourceFault};
+pub use phase::{Phase, recovery_bound};
 pub use probe::Probes;
 pub use report::{Failure, Report};
 pub use rng::Rng;
@@ -95,7 +105,8 @@ impl Cluster {
         #[cfg(not(feature = "sabotage"))]
         let sabotage = None;
         let acknowledged = self.mirrors.iter().flatten().map(|m| m.acknowledged.len()).sum();
-        let failure = self.broken.map(|b| Box::new(Failure::new(seed, sabotage, b, &self.timeline)));
+        let own = self.own;
+        let failure = self.broken.map(|b| Box::new(Failure::new(seed, own, sabotage, b, &self.timeline)));
         Report {
             seed,
             faults: self.injected,

@@ -13,6 +13,8 @@ const SHOWN: usize = 150;
 pub struct Failure {
     /// The seed that shows it again.
     pub seed: u64,
+    /// It is a seed of a campaign, with the user's configuration and agents.
+    pub own: bool,
     /// The rule that was switched off, if one was.
     pub sabotage: Option<String>,
     /// What broke.
@@ -22,13 +24,22 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(seed: u64, sabotage: Option<String>, broken: Broken, timeline: &Timeline) -> Self {
-        Self { seed, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
+    pub(super) fn new(
+        seed: u64,
+        own: bool,
+        sabotage: Option<String>,
+        broken: Broken,
+        timeline: &Timeline,
+    ) -> Self {
+        Self { seed, own, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
     }
 
-    /// The command that replays it.
+    /// The command, or the call of the campaign, that replays it.
     #[must_use]
     pub fn command(&self) -> String {
+        if self.own {
+            return format!("campaign.replay({})?.timeline()", self.seed);
+        }
         let sabotage = self.sabotage.as_ref().map_or(String::new(), |s| format!("HA_SIM_SABOTAGE={s} "));
         format!(
             "{sabotage}HA_SIM_SEED={} cargo test -p ha-core --test sim_replay -- --ignored --nocapture",
