@@ -42,7 +42,7 @@ pub struct ArbiterConfig {
     pub answer_timeout: Duration,
     /// How long the taker must see no renewal, on its own clock, before it calls the lease expired. Absent: derived, as
     /// [`Config::takeover_wait`](super::Config::takeover_wait) says.
-    #[serde(with = "duration::optional", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "duration::optional", default)]
     pub takeover_wait: Option<Duration>,
     /// The named assumption without which an expired lease proves nothing: pauses of the host are visible to this
     /// machine's boot clock (bare metal, or a hypervisor that fences). Under any other hypervisor it is false.
@@ -74,7 +74,7 @@ pub struct WatchdogConfig {
     #[serde(with = "duration")]
     pub timeout: Duration,
     /// Time between two feedings. Absent: a quarter of what the driver makes of the timeout.
-    #[serde(with = "duration::optional", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "duration::optional", default)]
     pub refresh: Option<Duration>,
 }
 
@@ -102,5 +102,30 @@ impl WatchdogConfig {
     #[must_use]
     pub fn refresh_interval(&self) -> Duration {
         self.refresh.unwrap_or_else(|| self.effective() / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, DeviceConfig, FenceConfig, GroupConfig, ReliabilityConfig};
+
+    #[test]
+    fn a_configuration_survives_a_format_that_does_not_describe_itself() {
+        let second = Duration::from_secs(1);
+        let bare = Config::pair("mail", "a", "b").group(GroupConfig::new("smtp"));
+        let wait = ArbiterConfig::new(ArbiterKind::Disk, second).with_takeover_wait(Some(second * 9));
+        let full = bare
+            .clone()
+            .arbiter(wait)
+            .watchdog(WatchdogConfig::new(second).with_refresh(Some(second / 5)))
+            .fence(FenceConfig::new(second).with_devices(vec![DeviceConfig::new("pdu", second)]))
+            .with_outage_budget(Some(second))
+            .with_reliability(ReliabilityConfig::new(second * 1000, second));
+        let lease = bare.clone().arbiter(ArbiterConfig::new(ArbiterKind::ThirdParty, second));
+        for config in [bare, full, lease] {
+            let bytes = postcard::to_allocvec(&config).unwrap();
+            assert_eq!(postcard::from_bytes::<Config>(&bytes).unwrap(), config);
+        }
     }
 }

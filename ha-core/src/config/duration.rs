@@ -1,6 +1,6 @@
 //! Durations as text with a unit (`"200ms"`), for serde.
 
-use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serializer};
 use std::time::Duration;
 
 pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
@@ -8,26 +8,27 @@ pub(super) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::E
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(d)?;
-    humantime::parse_duration(&text).map_err(|e| {
-        D::Error::custom(format!("found \"{text}\", expected a duration with a unit such as \"200ms\": {e}"))
+    parse(&String::deserialize(d)?)
+}
+
+fn parse<E: serde::de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text).map_err(|e| {
+        E::custom(format!("found \"{text}\", expected a duration with a unit such as \"200ms\": {e}"))
     })
 }
 
-/// The same for a duration that may be left out.
+/// The same for a duration that may be left out, also in formats that do not describe themselves.
 pub(super) mod optional {
-    use super::{Deserializer, Duration, Serializer};
+    use super::{Deserialize as _, Deserializer, Duration, Serializer, parse};
+    use serde::Serialize as _;
 
     pub(in crate::config) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-        match d {
-            Some(d) => super::serialize(d, s),
-            None => s.serialize_none(),
-        }
+        d.map(|d| humantime::format_duration(d).to_string()).serialize(s)
     }
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
         d: D,
     ) -> Result<Option<Duration>, D::Error> {
-        super::deserialize(d).map(Some)
+        Option::<String>::deserialize(d)?.map(|text| parse(&text)).transpose()
     }
 }
