@@ -15,6 +15,7 @@
 //! the wire would let it through), disks that lie about what is durable, more than two nodes.
 
 mod agents;
+mod arbiter;
 mod clock;
 mod cluster;
 mod combination;
