@@ -91,12 +91,14 @@ impl Cluster {
     #[must_use]
     pub fn into_report(self) -> Report {
         let seed = self.scenario.seed;
+        let arbitrated = self.third.is_some();
         #[cfg(feature = "sabotage")]
         let sabotage = self.options.sabotage.map(|s| format!("{s:?}"));
         #[cfg(not(feature = "sabotage"))]
         let sabotage = None;
         let acknowledged = self.mirrors.iter().flatten().map(|m| m.acknowledged.len()).sum();
-        let failure = self.broken.map(|b| Box::new(Failure::new(seed, sabotage, b, &self.timeline)));
+        let failure =
+            self.broken.map(|b| Box::new(Failure::new((seed, arbitrated), sabotage, b, &self.timeline)));
         Report {
             seed,
             faults: self.injected,
