@@ -48,7 +48,10 @@ impl Engine {
         let usable = self.third_view(g).is_some();
         if self.has_left(g, generation) && !self.is_stopping(g) {
             self.exclude(g, generation, ExclusionProof::Consented);
-        } else if let (Some(proof), true) = (self.exclusion_proof(g), usable) {
+        } else if let (Some(proof), true) = (self.exclusion_proof(g), usable || self.skips_the_swap()) {
+            if self.skips_the_swap() {
+                return self.exclude(g, generation, proof);
+            }
             self.gr(g).third.exclude = Some(proof);
         } else if usable && self.is_excluded_unheard(g, generation) {
             self.gr(g).third.exclude = Some(ExclusionProof::ThirdParty);
@@ -56,6 +59,14 @@ impl Engine {
             self.seek_consent(g, generation);
             self.admit_copy(g);
         }
+    }
+
+    fn skips_the_swap(&self) -> bool {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::AloneWithoutSwap) {
+            return true;
+        }
+        false
     }
 
     /// The swap took the peer out: now it may be written down.
@@ -287,7 +298,9 @@ impl Engine {
             && !self.st.peer.departing
             && !gr.data.stalled;
         let settled = self.st.record == self.st.durable && !matches!(gr.role, Role::Stopping { .. });
-        if same || !ready || !settled || gr.ask.is_some() {
+        // The copy must be listed too: what cannot be is not begun.
+        let listable = !self.has_arbiter() || self.third_view(g).is_some();
+        if same || !ready || !settled || gr.ask.is_some() || !listable {
             return;
         }
         let Some(store) = self.st.peer.store else { return };

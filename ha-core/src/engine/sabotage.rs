@@ -31,6 +31,12 @@ pub enum Sabotage {
     ShootAtOnce,
     /// Rule 4: takes the grant without the third party's swap.
     SkipSwap,
+    /// Rule 2: goes alone on the pair's proofs without the third party's swap.
+    AloneWithoutSwap,
+    /// Rule 3: takes over although the third party's record does not list this copy.
+    UnlistedTakesOver,
+    /// Rule 5: counts a renewal that was answered after the permission had run out.
+    LateRenewal,
     /// Rule 1: takes an arbiter's silence for the end of the owner's lease.
     SilenceIsExpiry,
     /// Rule 6: calls a lease expired after a tenth of the wait.
@@ -45,7 +51,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every switch.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::TakeoverWithoutProof,
         Self::AloneWithoutProof,
         Self::ShootTheLiving,
@@ -60,6 +66,9 @@ impl Sabotage {
         Self::ShootAtOnce,
         Self::MoveAnywhere,
         Self::SkipSwap,
+        Self::AloneWithoutSwap,
+        Self::UnlistedTakesOver,
+        Self::LateRenewal,
         Self::SilenceIsExpiry,
         Self::EarlyLease,
         Self::BreakPromise,

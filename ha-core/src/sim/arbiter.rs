@@ -223,7 +223,10 @@ impl Cluster {
     }
 
     /// Only what a node knows can tell it that the arbiter forgot: both must be well, and the epochs fall.
-    pub(super) fn arbiter_forgets(&mut self, swaps: u8) {
+    pub(super) fn arbiter_forgets(&mut self, swaps: u8, tries: u8) {
+        if self.third.is_some() && !self.pair_is_well(None) && tries > 0 && !self.healed {
+            return self.after(SECOND / 2, Event::ArbiterForgets { swaps, tries: tries - 1 });
+        }
         let known = self.pair_is_well(None);
         let Some(third) = self.third.as_mut().filter(|_| known) else { return };
         let back = third.older.len().saturating_sub(usize::from(swaps));

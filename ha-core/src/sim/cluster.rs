@@ -33,6 +33,7 @@ pub(super) enum Event {
     FenceAnswer { by: usize, life: u32, op: OpId, answer: FenceAnswer },
     ArbiterActs { by: usize, life: u32, op: OpId, group: GroupId, request: ArbiterRequest },
     ArbiterAnswers { by: usize, life: u32, op: OpId, answer: ArbiterAnswer },
+    ArbiterForgets { swaps: u8, tries: u8 },
     Report { node: usize, life: u32, group: usize },
     MirrorCheck { group: usize },
     Append { group: usize, session: u32, from: usize, records: Vec<Rec> },
@@ -284,6 +285,7 @@ impl Cluster {
             Event::ArbiterAnswers { by, life, op, answer } => {
                 self.feed(by, life, crate::engine::Input::Arbiter { op, answer });
             }
+            Event::ArbiterForgets { swaps, tries } => self.arbiter_forgets(swaps, tries),
             Event::Report { node, life, group } => self.report(node, life, group),
             Event::MirrorCheck { group } => self.mirror_check(group),
             Event::Append { group, session, from, records } => {

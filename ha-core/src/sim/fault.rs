@@ -105,7 +105,7 @@ pub enum Fault {
     ArbiterSlow(Duration, Duration),
     /// Every other answer is lost after its request took effect.
     ArbiterMute(Duration),
-    /// The arbiter forgets its last so many swaps; done only where both nodes know better.
+    /// The arbiter forgets its last so many swaps, as soon as both nodes would know better.
     ArbiterForgets(u8),
     /// An operator moves the group away from its owner.
     Switchover(u8),

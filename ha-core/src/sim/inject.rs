@@ -51,7 +51,7 @@ impl Cluster {
             Fault::ArbiterDown(span) => self.trouble_arbiter(Trouble::Down, span),
             Fault::ArbiterSlow(by, span) => self.trouble_arbiter(Trouble::Slow(nanos(by)), span),
             Fault::ArbiterMute(span) => self.trouble_arbiter(Trouble::Mute, span),
-            Fault::ArbiterForgets(swaps) => self.arbiter_forgets(swaps),
+            Fault::ArbiterForgets(swaps) => self.arbiter_forgets(swaps, 12),
             Fault::Switchover(group) => self.switchover(GroupId(group)),
             Fault::Shutdown(n, _) => self.command(n, Command::Shutdown),
         }

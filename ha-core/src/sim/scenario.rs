@@ -160,12 +160,13 @@ impl Scenario {
 
 fn arbiter_fault(rng: &mut Rng) -> Fault {
     let span = span(rng);
-    match rng.range(0, 10) {
+    match rng.range(0, 11) {
         0..=3 => Fault::CutArbiter(rng.node(), span),
         4..=6 => Fault::ArbiterDown(span),
         7 => Fault::ArbiterSlow(ms(rng.range(5, 200)), span),
         8 => Fault::ArbiterMute(span),
-        _ => Fault::ArbiterForgets(u8::try_from(rng.range(1, 4)).unwrap_or(1)),
+        // As many as reach back to a lower epoch.
+        _ => Fault::ArbiterForgets(u8::try_from(rng.range(1, 12)).unwrap_or(1)),
     }
 }
 
