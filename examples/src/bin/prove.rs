@@ -83,7 +83,11 @@ fn run(options: &Options) -> Result<bool, Failure> {
     if options.ranges && answer.proven {
         answer.ranges = ranges(&config)?;
     }
-    if options.json { println!("{}", serde_json::to_string_pretty(&answer)?) } else { print(&answer)? }
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&answer)?)
+    } else {
+        print(&answer)?
+    }
     Ok(answer.proven)
 }
 

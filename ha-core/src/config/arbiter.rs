@@ -42,7 +42,7 @@ pub struct ArbiterConfig {
     pub answer_timeout: Duration,
     /// How long the taker must see no renewal, on its own clock, before it calls the lease expired. Absent: derived, as
     /// [`Config::takeover_wait`](super::Config::takeover_wait) says.
-    #[serde(with = "duration::optional", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "duration::optional", default)]
     pub takeover_wait: Option<Duration>,
     /// The named assumption without which an expired lease proves nothing: pauses of the host are visible to this
     /// machine's boot clock (bare metal, or a hypervisor that fences). Under any other hypervisor it is false.
@@ -74,7 +74,7 @@ pub struct WatchdogConfig {
     #[serde(with = "duration")]
     pub timeout: Duration,
     /// Time between two feedings. Absent: a quarter of what the driver makes of the timeout.
-    #[serde(with = "duration::optional", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "duration::optional", default)]
     pub refresh: Option<Duration>,
 }
 

@@ -27,16 +27,16 @@ pub struct Config {
     #[serde(default)]
     pub fence: Option<FenceConfig>,
     /// Who decides in place of the two nodes; absent: they decide by themselves.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub arbiter: Option<ArbiterConfig>,
     /// What ends a machine that cannot end itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub watchdog: Option<WatchdogConfig>,
     /// The longest outage that a fault may cause; absent: whatever comes out.
-    #[serde(with = "duration::optional", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "duration::optional", default)]
     pub outage_budget: Option<Duration>,
     /// How often what fails; with it the proof estimates the availability.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub reliability: Option<ReliabilityConfig>,
     /// Durations that belong to no single link, group or device.
     #[serde(default)]
@@ -138,7 +138,7 @@ pub struct GroupConfig {
     #[serde(default)]
     pub mirrored: bool,
     /// Whether its data is on one store that both nodes reach. Not with `mirrored`.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub shared: bool,
     /// Budget of a promotion of the data.
     #[serde(with = "duration", default = "ms_2000")]
@@ -161,9 +161,6 @@ pub struct GroupConfig {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
 const fn one() -> u16 {
     1
 }
@@ -283,7 +280,7 @@ pub struct FenceConfig {
     /// What the device ends.
     pub scope: FenceScope,
     /// The devices that one order tries one after the other; only for the proof that `timeout` gives them the time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub devices: Vec<DeviceConfig>,
 }
 
