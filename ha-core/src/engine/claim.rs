@@ -16,8 +16,8 @@ impl Engine {
         if self.has_arbiter() {
             // Only the intent: the grant is the third party's, and is written down when it was swapped in.
             let set = self.set_for_grant(g, set);
-            let since = self.st.now;
-            self.gr(g).third.claim = Some(third_party::Claim { set, since, swapped: false });
+            let (since, revision) = (self.st.now, self.group(g).third.view.map_or(0, |v| v.revision));
+            self.gr(g).third.claim = Some(third_party::Claim { set, since, revision, swapped: false });
             let rec = self.rec(g);
             rec.intent = rec.intent.max(epoch);
         } else {

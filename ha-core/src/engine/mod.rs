@@ -53,3 +53,5 @@ pub use status::*;
 mod explore_tests;
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod third_tests;
