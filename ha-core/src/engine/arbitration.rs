@@ -38,9 +38,10 @@ impl Engine {
 
     /// Nothing is granted without the third party; whom it names as a living owner needs no question either.
     fn waits_for_arbiter(&mut self, g: GroupId) -> bool {
-        let question = self.silent_arbiter(g);
-        if let Some(question) = question {
-            self.ask_operator(g, question);
+        if let Some(question) = self.silent_arbiter(g) {
+            if self.group(g).question != Some(Question::Diverged) {
+                self.ask_operator(g, question);
+            }
             return true;
         }
         if self.third_view(g).is_none() {

@@ -152,6 +152,8 @@ impl Engine {
                 self.st.peer.current().and_then(|l| l.ended).map_or(self.st.now, |e| e.at)
             }
             StopProof::LeaseExpired { .. } => self.st.now,
+            // The earlier life may have waited for it too, and not to the end.
+            StopProof::StillOwner { .. } if self.lease_proves(g) => self.st.now,
             _ => return None,
         };
         let life = self.group_config(g).address_lifetime;

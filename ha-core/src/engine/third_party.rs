@@ -280,7 +280,11 @@ impl Engine {
         let Some(claim) = self.group(g).third.claim.filter(|c| epoch == granted && !c.swapped) else {
             return;
         };
-        self.gr(g).third.claim = Some(Claim { swapped: true, ..claim });
+        let lease = self.arbiter().map_or(Duration::ZERO, |a| a.lease);
+        let t = &mut self.gr(g).third;
+        t.claim = Some(Claim { swapped: true, ..claim });
+        // The swap took the lease, after it was asked for; also where only a reading showed that it is done.
+        t.lease_until = t.lease_until.max(claim.since + lease);
         let mirrored = self.group_config(g).mirrored;
         let rec = self.rec(g);
         rec.granted = epoch;

@@ -396,6 +396,7 @@ impl Cluster {
         let group = usize::from(id.0);
         let owner =
             matches!(role, RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping);
+        let before = self.nodes[node].process.as_ref().map(|p| p.roles[group]);
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.roles[group] = role;
             process.owned[group] = owner.then_some(epoch);
@@ -406,7 +407,9 @@ impl Cluster {
             RoleName::Claiming => self.moment(node, Moment::Claiming),
             RoleName::Starting => self.moment(node, Moment::Starting),
             RoleName::Suspended => {
-                self.check_absence(node, id);
+                if before != Some(RoleName::Suspended) {
+                    self.check_absence(node, id);
+                }
                 self.moment(node, Moment::Suspended);
             }
             RoleName::Stopping => self.moment(node, Moment::Stopping),
