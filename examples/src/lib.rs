@@ -8,12 +8,13 @@
 //! | [`node`] | one node of the pair, under its guardian |
 //! | [`smtp`] | the mail service that a node runs |
 //!
-//! [`hello`] is the example in forty lines.
+//! [`hello`] is the example in forty lines; [`replayer`] reads what a node's engine decided, and why.
 
 pub mod chassis;
 pub mod driver;
 pub mod hello;
 pub mod node;
 pub mod relay;
+pub mod replayer;
 pub mod smtp;
 mod start;

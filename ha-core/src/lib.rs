@@ -12,14 +12,21 @@
 //! | [`timing`] | the proof that the survivor acts after the victim, with its numbers |
 //! | [`engine`] | the state machine: inputs in, actions out |
 //! | [`wire`] | the authenticated frame format of beats |
+//! | [`explain`] | why each decision was taken, and what would have changed it |
+//! | [`replay`] | the record of what an engine was fed, decided again |
 //! | `store` | the node's durable record, through a recordable I/O layer |
 //! | `runtime` | the tokio shell around the engine |
 //! | `guardian` | the parent process that finishes a dead or frozen node |
+//! | `arbiter` | third parties: an object store, etcd, a person |
+//! | `testkit` | checks of users' own implementations of the seams |
 //! | `sim` | whole clusters in virtual time, with faults, from one seed |
+//! | `testkit` | checks that hammer users' own implementations of the seams |
 
 pub mod api;
 pub mod config;
 pub mod engine;
+pub mod explain;
+pub mod replay;
 pub mod timing;
 pub mod vocabulary;
 pub mod wire;
@@ -27,11 +34,15 @@ pub mod wire;
 pub mod store;
 
 #[cfg(feature = "runtime")]
+pub mod arbiter;
+#[cfg(feature = "runtime")]
 pub mod guardian;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use api::Undo;
 pub use vocabulary::*;

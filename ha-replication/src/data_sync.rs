@@ -216,32 +216,14 @@ impl State {
 mod tests {
     use super::*;
     use crate::{MirrorConfig, MirrorId};
-    use futures::future::BoxFuture;
-    use ha_core::api::{Clock, Environment, UndoError};
-    use ha_core::runtime::BootClock;
+    use ha_core::api::Clock;
+    use ha_core::runtime::{BootClock, Unguarded};
     use ha_core::wire::PairKey;
-    use ha_core::{Generation, GroupId, Incarnation, Instant, NodeId, TokenCell, Undo};
+    use ha_core::{Generation, GroupId, Incarnation, NodeId, TokenCell};
     use std::sync::Arc;
 
     const BOTH: AckRule = AckRule::Both(Generation(1));
     const ALONE: AckRule = AckRule::Alone(Generation(2));
-
-    struct Around;
-
-    impl Environment for Around {
-        fn now(&self) -> Instant {
-            BootClock.now()
-        }
-        fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-            Box::pin(tokio::time::sleep(span))
-        }
-        fn spawn(&self, task: BoxFuture<'static, ()>) {
-            tokio::spawn(task);
-        }
-        fn remember_undo(&self, _: Undo) -> Result<(), UndoError> {
-            Ok(())
-        }
-    }
 
     /// Node 1: it dials a port where nobody listens.
     fn alone() -> (tempfile::TempDir, Arc<MirrorData>) {
@@ -255,7 +237,7 @@ mod tests {
 
     fn ctx(epoch: u64) -> Ctx {
         let deadline = BootClock.now() + Duration::from_secs(20);
-        Ctx::new(Arc::new(Around), Epoch(epoch), deadline, TokenCell::new(GroupId(0)))
+        Ctx::new(Arc::new(Unguarded), Epoch(epoch), deadline, TokenCell::new(GroupId(0)))
     }
 
     /// The journal does not settle while something is cut.

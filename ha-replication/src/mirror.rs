@@ -12,7 +12,7 @@ use crate::store::{self, OpenStoreError, QuarantineReport, StoreConfig, StoreDig
 use crate::stream::{dial, evidence::EvidenceLink};
 use crate::transaction::Transaction;
 use ha_core::api::{DataSync, LinkFactory};
-use ha_core::store::medium::RealMedium;
+use ha_core::store::medium::{Medium, RealMedium};
 use ha_core::{Epoch, Lsn};
 use std::fmt;
 use std::io;
@@ -88,13 +88,23 @@ impl Mirror {
     /// [`OpenError`]: the disk, the lock, another mirror's directory, a busy port, a missing key, a bad limit.
     pub fn open(config: MirrorConfig) -> Result<Self, OpenError> {
         config.check()?;
+        let medium = RealMedium::create(&config.dir)
+            .map_err(|source| OpenError::Io { place: config.dir.display().to_string(), source })?;
+        Self::open_on(Arc::new(medium), config)
+    }
+
+    /// As [`Mirror::open`], with every access to `config.dir` going through `medium`, whose root it must be: for disks
+    /// that fail on purpose.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(medium: Arc<dyn Medium>, config: MirrorConfig) -> Result<Self, OpenError> {
+        config.check()?;
         let handle = Handle::try_current().map_err(|_| OpenError::NoRuntime)?;
         let place = config.dir.display().to_string();
         let failed = |source| OpenError::Io { place: place.clone(), source };
-        let medium = RealMedium::create(&config.dir).map_err(failed)?;
         let listener = if config.me.0 == 0 { Some(bind(&config)?) } else { None };
-        let opened =
-            store::open(Arc::new(medium), store_config(&config)).map_err(|e| open_error(&place, e))?;
+        let opened = store::open(medium, store_config(&config)).map_err(|e| open_error(&place, e))?;
         point_root(&config.dir, &opened.recovered.generation_dir).map_err(failed)?;
         for note in &opened.recovered.notes {
             tracing::info!(target: "ha_replication", place, ?note, "found and mended at open");

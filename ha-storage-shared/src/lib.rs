@@ -1,11 +1,21 @@
 //! Shared-disk mode: the pair's data lives on one disk array that both nodes reach.
 //!
-//! This crate is the place for what that mode needs beside `ha-core`; none of it is built yet:
+//! [`DiskArbiter`] lets the disk itself decide who owns a group. [`protocol`] is its pure core (Disk Paxos for two nodes,
+//! and the owner's lease), [`layout`] the bytes on the device; the threads and the direct I/O around them are private.
+//! `docs/SHARED-DISK.md` has the states, the invariants and what is assumed of the disk.
 //!
-//! - disk leases as an [`Arbiter`](https://en.wikipedia.org/wiki/Fencing_(computing)) of ownership, measured by the
-//!   reader's own clock (the delta lease of sanlock is the model);
-//! - the poison-pill mailbox, by which a node asks the other to stop through the disk itself;
-//! - persistent reservations, by which the storage refuses the old owner's writes (`StopProof::Reserved`);
-//! - the file-system resource that mounts only under a proof and a token.
-//!
-//! A pair without it mirrors its data (`ha-replication`) and proves a stop by fence devices and guardians.
+//! Not built: the poison-pill mailbox, persistent reservations (`StopProof::Reserved`), and the file-system resource
+//! that mounts only under a proof and a token.
+
+mod arbiter;
+mod device;
+mod error;
+pub mod layout;
+pub mod protocol;
+mod sys;
+
+pub use arbiter::{DiskArbiter, DiskArbiterBuilder};
+pub use device::{
+    AcceptStaleReads, BlockReading, GroupReading, Initialisation, Inspection, LivenessReading, NodeReading,
+};
+pub use error::DiskError;

@@ -5,11 +5,10 @@
 //! clients that deliver into a plain Maildir (write, fsync, rename, fsync of the directory).
 
 use clap::Parser;
-use futures::future::BoxFuture;
-use ha_core::api::{Clock, Ctx, Environment, UndoError};
+use ha_core::api::{Clock, Ctx};
 use ha_core::engine::AckRule;
-use ha_core::runtime::BootClock;
-use ha_core::{Epoch, Generation, GroupId, Incarnation, Instant, NodeId, TokenCell, Undo};
+use ha_core::runtime::{BootClock, Unguarded};
+use ha_core::{Epoch, Generation, GroupId, Incarnation, Instant, NodeId, TokenCell};
 use ha_replication::{CommitOutcome, Mirror, MirrorConfig, MirrorId};
 use std::error::Error;
 use std::fs::{self, File};
@@ -52,23 +51,6 @@ struct Options {
     skip_maildir: bool,
 }
 
-struct Around;
-
-impl Environment for Around {
-    fn now(&self) -> Instant {
-        BootClock.now()
-    }
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(span))
-    }
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
-    }
-    fn remember_undo(&self, _: Undo) -> Result<(), UndoError> {
-        Ok(())
-    }
-}
-
 static NAMES: AtomicU64 = AtomicU64::new(0);
 
 fn name() -> String {
@@ -89,7 +71,7 @@ async fn pair_of_mirrors(dir: &Path) -> Result<(Mirror, Mirror), Failure> {
     let ((leader, token), (follower, _)) = (open(0)?, open(1)?);
     token.set(Epoch(1), Instant::FAR);
     let deadline = BootClock.now() + Duration::from_secs(10);
-    let ctx = Ctx::new(Arc::new(Around), Epoch(1), deadline, token);
+    let ctx = Ctx::new(Arc::new(Unguarded), Epoch(1), deadline, token);
     leader.data_sync().promote(&ctx, AckRule::Both(Generation(1))).await?;
     Ok((leader, follower))
 }

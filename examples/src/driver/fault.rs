@@ -31,6 +31,7 @@ faults! {
     FreezeShort = "freeze-short",
     FreezeLong = "freeze-long",
     ReplicationCut = "replication-cut",
+    CutThenPowerLoss = "cut-then-power-loss",
     HeartbeatCut = "heartbeat-cut",
     NetworkCut = "network-cut",
     NetworkCutActive = "network-cut-active",
@@ -79,6 +80,8 @@ pub(crate) enum Basis {
     Nothing,
     /// A grant or an exclusion on this proof, whoever it was that went on.
     Survivor(&'static str),
+    /// It went alone on this proof, and came back to a grant of its own.
+    Return { alone: &'static str },
     /// Not checked here: the boot table decides, and its own checks are made while it does.
     BootTable,
 }
@@ -200,6 +203,12 @@ impl Fault {
             }
             Self::FreezeShort => stayed(Basis::Nothing, SHORT_FREEZE + ms(100)),
             Self::ReplicationCut => stayed(Basis::Exclusion("Consented"), ms(200)),
+            // The excluded standby has no copy to serve, and so nothing to shoot for.
+            Self::CutThenPowerLoss => Expected {
+                epoch: Step::By(1),
+                pause: Pause::Unbounded,
+                ..stayed(Basis::Return { alone: "Consented" }, Duration::ZERO)
+            },
             Self::HeartbeatCut => stayed(Basis::Nothing, Duration::ZERO),
             Self::NetworkCut => stayed(Basis::Exclusion("Consented"), ms(500)),
             Self::NetworkCutActive => moved(RELEASED, ms(500)),
@@ -296,6 +305,10 @@ impl Basis {
                     && grants.iter().all(|p| p == proof);
                 (good, format!("at most one grant, and all on {proof}"))
             }
+            Self::Return { alone } => {
+                let good = grants.len() == 1 && exclusions.first().is_some_and(|e| e == alone);
+                (good, format!("alone on {alone}, then one grant at its return"))
+            }
             Self::BootTable => (true, String::new()),
         };
         (!good).then(|| format!("grants {grants:?} and exclusions {exclusions:?}, expected {expected}"))
@@ -335,6 +348,9 @@ mod tests {
         assert_eq!(wrong(Fault::FreezeShort, &found(true, 0, &[], &["Consented"], 0)), 1);
         assert_eq!(wrong(Fault::ReplicationCut, &found(true, 0, &[], &["Consented"], 0)), 0);
         assert_eq!(wrong(Fault::ReplicationCut, &found(true, 0, &[], &["Fenced"], 1)), 2);
+        assert_eq!(wrong(Fault::CutThenPowerLoss, &found(true, 1, &["Yielded"], &["Consented"], 0)), 0);
+        assert_eq!(wrong(Fault::CutThenPowerLoss, &found(true, 1, &["Yielded"], &[], 0)), 1);
+        assert_eq!(wrong(Fault::CutThenPowerLoss, &found(false, 1, &["Fenced"], &["Fenced"], 0)), 2);
         assert_eq!(wrong(Fault::Switchover, &found(false, 1, &["Released{forced}"], &[], 0)), 1);
         assert_eq!(wrong(Fault::StopFails, &found(false, 1, &["Released{forced}"], &[], 0)), 0);
     }

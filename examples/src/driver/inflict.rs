@@ -120,6 +120,7 @@ impl Injury<'_> {
             Fault::FreezeShort => self.freeze_short(),
             Fault::FreezeLong => self.until_fenced(Order::StopAll),
             Fault::ReplicationCut => self.cut_and_stay(&[MIRROR_LINK]),
+            Fault::CutThenPowerLoss => self.cut_then_power_loss(),
             Fault::HeartbeatCut => self.heartbeat_cut(),
             Fault::NetworkCut => self.cut_and_stay(&[DATAGRAMS[0], DATAGRAMS[1], MIRROR_LINK]),
             Fault::NetworkCutActive => self.network_cut_active(),
@@ -230,6 +231,25 @@ impl Injury<'_> {
         });
         self.cluster.sleep(ms(500))?;
         self.turn(paths, Action::Heal)?;
+        alone.map(drop)
+    }
+
+    /// The excluded standby must not serve, whatever happens to the one that went on without it.
+    fn cut_then_power_loss(&mut self) -> Result<(), DriveError> {
+        let (owner, standby) = (self.owner, self.standby());
+        self.turn(&[MIRROR_LINK], Action::Cut)?;
+        let alone = self.cluster.wait("the owner to go on alone", EFFECT, |s| {
+            role(s, owner) == "active" && protection(s, owner) == "standalone"
+        });
+        self.cluster.sleep(HOLD)?;
+        self.order(owner, Order::Off)?;
+        self.cluster.sleep(ms(1500))?;
+        let statuses = self.cluster.statuses();
+        self.check(role(&statuses, standby) != "active", || {
+            format!("{} serves without what was acknowledged alone: {}", NODES[standby], in_words(&statuses))
+        });
+        self.turn(&[MIRROR_LINK], Action::Heal)?;
+        self.order(owner, Order::On)?;
         alone.map(drop)
     }
 
@@ -360,8 +380,13 @@ impl Injury<'_> {
     /// At rest first: a power loss during a change of the in-sync set is another fault.
     fn both_off(&self) -> Result<(), DriveError> {
         self.cluster.wait("the pair to be whole before both lose power", WHOLE, is_whole)?;
-        self.order(self.owner, Order::Off)?;
-        self.order(self.standby(), Order::Off).map(drop)
+        // At one instant, so that neither journal gets what the other one lacks.
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| self.order(self.standby(), Order::Off));
+            let first = self.order(self.owner, Order::Off);
+            let panicked = |_| DriveError::Interrupted;
+            other.join().map_err(panicked).flatten().and(first).map(drop)
+        })
     }
 
     fn with_devices(&self, mode: FenceMode) -> Result<(), DriveError> {

@@ -2,7 +2,9 @@
 
 use super::options::Options;
 use crate::chassis::{ChassisConfig, FenceMode};
-use crate::node::{ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage};
+use crate::node::{
+    ADDRESS, Disk, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage,
+};
 use crate::relay::{DatagramPath, OutsidePath, RelayConfig, StreamPath};
 use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
 use ha_core::store::{FileStateStore, medium::RealMedium};
@@ -46,6 +48,7 @@ pub(crate) struct Layout {
     block: [u8; 2],
     pub(crate) config: Config,
     sabotage: Option<Sabotage>,
+    disk: Disk,
     _taken: TcpListener,
 }
 
@@ -59,7 +62,7 @@ impl Layout {
         }
         let (block, taken) = free_block()?;
         let config = pair();
-        Ok(Self { dir, block, config, sabotage: options.sabotage, _taken: taken })
+        Ok(Self { dir, block, config, sabotage: options.sabotage, disk: options.disk(), _taken: taken })
     }
 
     fn at(&self, host: u8, port: u16) -> SocketAddr {
@@ -178,6 +181,7 @@ impl Layout {
             control: self.node_control(node),
             peer_bmc: self.node_at(1 - node, BMC_PORT),
             outside: self.relay_at(node, OUTSIDE_PORT),
+            disk: self.disk,
             sabotage: self.sabotage,
         }
     }
@@ -193,7 +197,7 @@ fn pair() -> Config {
     let config = Config::pair("mail-pair", NODES[0], NODES[1])
         .link(LinkConfig::datagram(DATAGRAMS[0], ms(20), ms(200)))
         .link(LinkConfig::datagram(DATAGRAMS[1], ms(20), ms(200)))
-        .link(LinkConfig::serial(SERIAL, ms(60), ms(250), BAUD))
+        .link(LinkConfig::serial(SERIAL, ms(40), ms(250), BAUD))
         .link(LinkConfig::evidence(MIRROR_LINK, ms(60), ms(250)))
         .group(mail)
         .fence(FenceConfig::new(ms(200)));

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::chassis::FenceMode;
-use crate::node::Sabotage;
+use crate::node::{Disk, Sabotage};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// How the fence devices behave
     #[arg(long, value_enum, default_value = "ok")]
     pub(crate) fence: FenceMode,
+    /// What a power loss takes from a node's journal ("volatile" is meant with --sabotage no-fsync-wait)
+    #[arg(long, value_enum)]
+    pub(crate) disk: Option<Disk>,
     /// Break one promise on purpose, to see the checks fail
     #[arg(long, value_enum)]
     pub(crate) sabotage: Option<Sabotage>,
@@ -65,6 +68,12 @@ impl Options {
             "all" => Ok(Fault::ALL.to_vec()),
             list => list.split(',').map(|name| Fault::named(name.trim())).collect(),
         }
+    }
+
+    /// A missing sync shows only on a disk that loses what was not synced.
+    pub(crate) fn disk(&self) -> Disk {
+        let lossy = self.sabotage == Some(Sabotage::NoFsyncWait);
+        self.disk.unwrap_or(if lossy { Disk::Volatile } else { Disk::Cached })
     }
 
     pub(crate) fn least_duration(&self) -> Duration {

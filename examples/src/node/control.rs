@@ -2,6 +2,7 @@
 
 use super::GROUP;
 use super::run::Parts;
+use ha_core::explain::Explanation;
 use ha_core::runtime::StatusReport;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -18,6 +19,8 @@ pub(crate) enum Question {
     Status,
     /// Move the mail group to the other node. Whether it was refused is an event.
     Switchover,
+    /// Answered with a list of explanations: why this node decided as it did, oldest first.
+    Explain,
     /// Hand everything over and end.
     Shutdown,
 }
@@ -68,6 +71,12 @@ fn answer(question: Question, parts: &Arc<Parts>) -> String {
             let node = parts.node.status().borrow().clone();
             let status = NodeStatus { pid: std::process::id(), node, mirror: parts.mirror_words() };
             serde_json::to_string(&status)
+                .unwrap_or_else(|e| serde_json::json!({ "failed": e.to_string() }).to_string())
+        }
+        Question::Explain => {
+            let explanations = parts.node.explain();
+            let list: Vec<&Explanation> = explanations.iter().map(AsRef::as_ref).collect();
+            serde_json::to_string(&list)
                 .unwrap_or_else(|e| serde_json::json!({ "failed": e.to_string() }).to_string())
         }
         Question::Switchover => match parts.node.switchover(GROUP) {

@@ -10,11 +10,12 @@ mod run;
 mod sabotage;
 mod settings;
 mod sidecar;
+mod volatile;
 
 pub(crate) use control::{NodeStatus, Question};
 pub(crate) use events::Line as EventLine;
-pub use settings::Sabotage;
 pub(crate) use settings::{ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR};
+pub use settings::{Disk, Sabotage};
 pub use sidecar::main as sidecar_main;
 
 use ha_core::guardian::{Entered, GuardianConfig, enter};

@@ -3,13 +3,15 @@
 use super::outside::Outside;
 use super::sabotage::{NoExclusion, NoFence};
 use super::sidecar::Sidecar;
+use super::volatile::VolatileDisk;
 use super::{
-    ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage, control, events,
+    ADDRESS, Disk, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage, control,
+    events,
 };
 use crate::chassis::ChassisFence;
 use crate::smtp::{Identity, MirrorStore, Service};
 use ha_core::guardian::GuardianClient;
-use ha_core::runtime::{BootClock, Node};
+use ha_core::runtime::{BootClock, Node, RecordOptions};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_core::{GroupId, Incarnation, NodeId, TokenCell};
@@ -72,6 +74,8 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
         Some(Sabotage::NoExclusion) => Arc::new(NoExclusion::new(mirror.data_sync())),
         _ => mirror.data_sync(),
     };
+    // What the engine is fed and why it decides: `replay` reads it, and a full disk costs only the record.
+    let record = RecordOptions::new(Arc::new(RealMedium::create(&settings.dir)?));
     let mut outside = Outside::new(settings.outside).await?;
     let mut builder = Node::builder(Arc::new(settings.config.clone()), NodeId(settings.me))
         .key(key)
@@ -79,6 +83,7 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
         .data(GROUP, data)
         .store(Box::new(store))
         .guardian(guardian)
+        .record(record)
         .outside(outside.first().await)
         .resource(GROUP, Arc::new(address))
         .resource(GROUP, Arc::new(Sidecar::new(SIDECAR)))
@@ -126,8 +131,18 @@ fn open_mirror(
     let config = MirrorConfig::new(dir, mirror, NodeId(settings.me), incarnation, listen, peer, token)
         .with_key(key)
         .with_limits(limits);
-    Mirror::open(match settings.sabotage {
+    let config = match settings.sabotage {
         Some(Sabotage::NoFsyncWait) => config.with_sabotage(ha_replication::Sabotage::NoFsyncWait),
         _ => config,
-    })
+    };
+    match settings.disk {
+        Disk::Cached => Mirror::open(config),
+        Disk::Volatile => {
+            let failed = |source| OpenError::Io { place: config.dir.display().to_string(), source };
+            let real = RealMedium::create(&config.dir).map_err(failed)?;
+            let log = settings.dir.join("unsynced.log");
+            let disk = VolatileDisk::after_power_loss(real, &log).map_err(failed)?;
+            Mirror::open_on(Arc::new(disk), config)
+        }
+    }
 }

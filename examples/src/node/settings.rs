@@ -30,6 +30,17 @@ pub enum Sabotage {
     NoFsyncWait,
 }
 
+/// What a power loss takes from a node's journal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disk {
+    /// Nothing that was written: a killed process leaves its page cache to the machine.
+    #[default]
+    Cached,
+    /// Everything that was not synced. A sync takes 17 ms, as on a turning disk; the pause limits assume a quicker one.
+    Volatile,
+}
+
 /// Everything that one node needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +65,8 @@ pub(crate) struct NodeSettings {
     pub(crate) peer_bmc: SocketAddr,
     /// The echo that shows whether the outside is reachable.
     pub(crate) outside: SocketAddr,
+    /// What a power loss takes from its journal.
+    pub(crate) disk: Disk,
     /// What is broken on purpose.
     pub(crate) sabotage: Option<Sabotage>,
 }

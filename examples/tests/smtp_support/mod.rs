@@ -4,10 +4,9 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
-use ha_core::api::{Clock, Ctx, Environment, Resource, UndoError};
-use ha_core::runtime::BootClock;
-use ha_core::{Epoch, GroupId, Incarnation, Instant, TokenCell, Undo};
+use ha_core::api::{Clock, Ctx, Resource};
+use ha_core::runtime::{BootClock, Unguarded};
+use ha_core::{Epoch, GroupId, Incarnation, Instant, TokenCell};
 use ha_examples::smtp::{
     Delivery, Envelope, Identity, Limits, LocalMaildir, MessageStore, Permit, Service, without_trace,
 };
@@ -24,23 +23,6 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Semaphore;
 
 pub const WHO: &str = "n1";
-
-pub struct Tokio;
-
-impl Environment for Tokio {
-    fn now(&self) -> Instant {
-        BootClock.now()
-    }
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(span))
-    }
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
-    }
-    fn remember_undo(&self, _: Undo) -> Result<(), UndoError> {
-        Ok(())
-    }
-}
 
 /// An address of this process alone, and a port of this test alone: parallel tests never share connections.
 pub fn own_address() -> SocketAddr {
@@ -112,7 +94,7 @@ impl Rig {
 
     pub fn ctx(&self) -> Ctx {
         let deadline = BootClock.now() + Duration::from_secs(5);
-        Ctx::new(Arc::new(Tokio), Epoch(7), deadline, self.token.clone())
+        Ctx::new(Arc::new(Unguarded), Epoch(7), deadline, self.token.clone())
     }
 
     pub async fn stop(&self) {

@@ -54,7 +54,7 @@ pub enum Lease {
 }
 
 /// One reading of an arbiter.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ArbiterView {
     /// What it keeps; nothing if it never heard of the group.
@@ -133,6 +133,9 @@ pub enum ArbiterError {
 /// 4. [`renew`](Self::renew) succeeds only while the record names that life and epoch as the owner.
 /// 5. `Lease::Free` while the record names an owner is said only if the lease ran out by the arbiter's own clock, at
 ///    least [`lease`](Self::lease) after its last renewal reached it.
+/// 6. [`renew`](Self::renew) says `true` only if it *ended* less than a lease, on the caller's boot clock, after the last
+///    renewal that said so (or the swap) was *asked for*. A reader that saw one renewal for a whole lease may be about to
+///    swap by the revision, which no renewal changes. An owner that gets `false` swaps again.
 #[async_trait]
 pub trait Arbiter: Send + Sync {
     /// Its name for logs.

@@ -41,6 +41,21 @@ pub trait Resource: Send + Sync {
     /// # Errors
     /// [`ResourceError`] if something is left: the guardian then ends the process.
     async fn stop(&self, ctx: &Ctx) -> Result<(), ResourceError>;
+    /// Finishes the work at hand and accepts no more: the group is about to move. Resolves when nothing is left to
+    /// do; the move goes on after [`GroupPolicy::drain`](crate::config::GroupPolicy::drain) either way.
+    ///
+    /// # Errors
+    /// [`ResourceError`] if that cannot be; it is stopped as it is.
+    async fn drain(&self, _ctx: &Ctx) -> Result<(), ResourceError> {
+        Ok(())
+    }
+    /// Accepts work again: the move was given up.
+    ///
+    /// # Errors
+    /// [`ResourceError`] if it does not; it is then restarted.
+    async fn resume(&self, _ctx: &Ctx) -> Result<(), ResourceError> {
+        Ok(())
+    }
     /// Looks at it, without changing it.
     async fn monitor(&self, ctx: &Ctx) -> Health;
 }

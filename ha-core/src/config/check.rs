@@ -89,8 +89,11 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.groups(config);
     findings.fence(config);
     findings.arbiter(config);
+    findings.shared(config);
+    findings.budget(config);
     findings.timing(config);
     findings.unguarded(config);
+    findings.0.extend(super::policy::problems(config));
     findings.0
 }
 
@@ -304,6 +307,7 @@ impl Findings {
         self.span(&format!("{at}.promote_timeout"), group.promote_timeout, MAX_BUDGET);
         self.span(&format!("{at}.demote_timeout"), group.demote_timeout, MAX_BUDGET);
         self.at_most(&format!("{at}.address_lifetime"), group.address_lifetime, MAX_BUDGET);
+        self.at_most(&format!("{at}.announcement"), group.announcement, MAX_BUDGET);
         if group.resources.len() > MAX_RESOURCES {
             self.add(
                 format!("{at}.resources"),
@@ -343,6 +347,7 @@ impl Findings {
         let before = self.0.len();
         self.span("fence.timeout", fence.timeout, MAX_TRAVELLING);
         self.at_most("fence.effect", fence.effect, MAX_TRAVELLING);
+        self.devices(config, &fence.devices);
         if self.0.len() == before && config.links.iter().all(|link| link.interval < MAX_TRAVELLING) {
             let slot = config.slot();
             if slot >= MAX_TRAVELLING {
@@ -354,34 +359,6 @@ impl Findings {
                     "lower fence.timeout or fence.effect, or use a faster device",
                 );
             }
-        }
-    }
-
-    fn arbiter(&mut self, config: &Config) {
-        if let Some(arbiter) = &config.arbiter {
-            self.span("arbiter.lease", arbiter.lease, MAX_BUDGET);
-            self.span("arbiter.renew_interval", arbiter.renew_interval, MAX_BUDGET);
-            self.span("arbiter.answer_timeout", arbiter.answer_timeout, MAX_BUDGET);
-            if let Some(wait) = arbiter.takeover_wait {
-                self.span("arbiter.takeover_wait", wait, MAX_BUDGET * 24);
-            }
-        }
-        if let Some(watchdog) = &config.watchdog {
-            self.span("watchdog.timeout", watchdog.timeout, MAX_BUDGET);
-            if let Some(refresh) = watchdog.refresh {
-                self.span("watchdog.refresh", refresh, MAX_BUDGET);
-            }
-        }
-        for (place, group) in
-            config.groups.iter().enumerate().filter(|(_, group)| group.shared && group.mirrored)
-        {
-            self.add(
-                format!("groups[{place}].shared"),
-                format_args!("true, with mirrored = true, in group \"{}\"", group.name),
-                "one of the two",
-                "shared data has one copy, a mirror has two",
-                format_args!("leave groups[{place}].shared or groups[{place}].mirrored out"),
-            );
         }
     }
 
@@ -461,6 +438,8 @@ fn quoted(value: &impl Debug) -> String {
 fn text(span: Duration) -> String {
     humantime::format_duration(span).to_string()
 }
+
+mod arbiter;
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,23 @@
 
 mod arbiter;
 mod check;
+mod device;
 mod duration;
 mod error;
+mod policy;
+mod reliability;
 mod setters;
 #[cfg(feature = "toml")]
 mod text;
+mod timing;
 mod types;
 
 pub use arbiter::{ArbiterConfig, ArbiterKind, WatchdogConfig};
 pub use check::{Checked, MAX_GROUPS, MAX_LINKS};
 pub(crate) use check::{bits_on_line, problems};
+pub use device::DeviceConfig;
 pub use error::{ConfigError, Problem, Problems};
+pub use policy::*;
+pub use reliability::{ReliabilityConfig, StoreReliability};
+pub use timing::TimingConfig;
 pub use types::*;

@@ -1,8 +1,8 @@
 //! One `with_…` for every field that has a default, since the structs are open for new fields.
 
 use super::{
-    ArbiterConfig, Config, FenceConfig, GroupConfig, LinkConfig, NodeConfig, ResourceConfig, TimingConfig,
-    WatchdogConfig,
+    ArbiterConfig, Config, DeviceConfig, FenceConfig, GroupConfig, LinkConfig, NodeConfig, ReliabilityConfig,
+    ResourceConfig, StoreReliability, TimingConfig, WatchdogConfig,
 };
 use crate::FenceScope;
 use std::time::Duration;
@@ -35,6 +35,7 @@ setters!(GroupConfig:
     with_promote_timeout => promote_timeout: Duration,
     with_demote_timeout => demote_timeout: Duration,
     with_address_lifetime => address_lifetime: Duration,
+    with_announcement => announcement: Duration,
 );
 
 setters!(ResourceConfig:
@@ -49,6 +50,7 @@ setters!(FenceConfig:
     with_timeout => timeout: Duration,
     with_effect => effect: Duration,
     with_scope => scope: FenceScope,
+    with_devices => devices: Vec<DeviceConfig>,
 );
 
 setters!(ArbiterConfig:
@@ -56,6 +58,18 @@ setters!(ArbiterConfig:
     with_answer_timeout => answer_timeout: Duration,
     with_takeover_wait => takeover_wait: Option<Duration>,
     with_trusts_host_pauses => trusts_host_pauses: bool,
+);
+
+setters!(DeviceConfig:
+    with_retries => retries: u8,
+    with_needs_watchdog => needs_watchdog: bool,
+);
+
+setters!(ReliabilityConfig:
+    with_store => store: Option<StoreReliability>,
+    with_reprotection => reprotection: Duration,
+    with_common_cause_ppm => common_cause_ppm: u32,
+    with_switchovers_per_year => switchovers_per_year: u32,
 );
 
 setters!(WatchdogConfig:
@@ -80,6 +94,20 @@ setters!(TimingConfig:
 );
 
 impl Config {
+    /// The same with another [`outage_budget`](Self::outage_budget).
+    #[must_use]
+    pub const fn with_outage_budget(mut self, budget: Option<Duration>) -> Self {
+        self.outage_budget = budget;
+        self
+    }
+
+    /// The same with figures for an estimate of its availability.
+    #[must_use]
+    pub fn with_reliability(mut self, reliability: ReliabilityConfig) -> Self {
+        self.reliability = Some(reliability);
+        self
+    }
+
     /// The same with a text for [`Config::unguarded`]. Only [`ACCEPT_SPLIT_BRAIN`](super::ACCEPT_SPLIT_BRAIN)
     /// passes the check.
     #[must_use]

@@ -4,7 +4,7 @@ use crate::{FenceScope, GroupId, LinkId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use super::{ArbiterConfig, WatchdogConfig, duration};
+use super::{ArbiterConfig, DeviceConfig, ReliabilityConfig, TimingConfig, WatchdogConfig, duration};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -32,6 +32,12 @@ pub struct Config {
     /// What ends a machine that cannot end itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<WatchdogConfig>,
+    /// The longest outage that a fault may cause; absent: whatever comes out.
+    #[serde(with = "duration::optional", default, skip_serializing_if = "Option::is_none")]
+    pub outage_budget: Option<Duration>,
+    /// How often what fails; with it the proof estimates the availability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reliability: Option<ReliabilityConfig>,
     /// Durations that belong to no single link, group or device.
     #[serde(default)]
     pub timing: TimingConfig,
@@ -143,6 +149,12 @@ pub struct GroupConfig {
     /// How long an address outlives its owner's processes; waited for when a device ended only processes.
     #[serde(with = "duration", default)]
     pub address_lifetime: Duration,
+    /// Where it should be, and what its failures lead to.
+    #[serde(default)]
+    pub policy: super::GroupPolicy,
+    /// Longest until the network follows a moved address: between two of its announcements, at most.
+    #[serde(with = "duration", default)]
+    pub announcement: Duration,
     /// The resources in the order of their start; stopped in reverse.
     #[serde(default)]
     pub resources: Vec<ResourceConfig>,
@@ -175,6 +187,8 @@ impl GroupConfig {
             promote_timeout: ms_2000(),
             demote_timeout: ms_500(),
             address_lifetime: Duration::ZERO,
+            policy: super::GroupPolicy::default(),
+            announcement: Duration::ZERO,
             resources: Vec::new(),
         }
     }
@@ -230,6 +244,9 @@ pub struct ResourceConfig {
     /// Restarts in place before the group moves to a viable target.
     #[serde(default = "one_u8")]
     pub restart_limit: u8,
+    /// What its monitor's findings lead to.
+    #[serde(default)]
+    pub health: super::HealthPolicy,
 }
 
 const fn one_u8() -> u8 {
@@ -247,6 +264,7 @@ impl ResourceConfig {
             monitor_interval: ms_500(),
             monitor_timeout: ms_500(),
             restart_limit: 1,
+            health: super::HealthPolicy::default(),
         }
     }
 }
@@ -264,84 +282,16 @@ pub struct FenceConfig {
     pub effect: Duration,
     /// What the device ends.
     pub scope: FenceScope,
+    /// The devices that one order tries one after the other; only for the proof that `timeout` gives them the time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceConfig>,
 }
 
 impl FenceConfig {
     /// A device that ends the whole incarnation within `timeout`.
     #[must_use]
     pub const fn new(timeout: Duration) -> Self {
-        Self { timeout, effect: Duration::ZERO, scope: FenceScope::Incarnation }
-    }
-}
-
-/// Durations that belong to no single link, group or device.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct TimingConfig {
-    /// How long a role token lives after its last renewal.
-    #[serde(with = "duration")]
-    pub token_validity: Duration,
-    /// How long a booting node listens before it may act on its own record.
-    #[serde(with = "duration")]
-    pub boot_wait: Duration,
-    /// How long a live peer has to consent to its exclusion before it is asked again; twice makes it mute.
-    #[serde(with = "duration")]
-    pub ask_deadline: Duration,
-    /// How long a suspended owner waits for the confirmation of its token before its own evidence decides.
-    #[serde(with = "duration")]
-    pub confirm_deadline: Duration,
-    /// How long a switchover's target has to get ready.
-    #[serde(with = "duration")]
-    pub prepare_deadline: Duration,
-    /// How long a record may take to become durable. A node whose record does not ends itself.
-    #[serde(with = "duration")]
-    pub persist_deadline: Duration,
-    /// How long a released group waits for its new owner before it is arbitrated again.
-    #[serde(with = "duration")]
-    pub takeover_deadline: Duration,
-    /// Time between two questions to a fence device, and between two attempts of it.
-    #[serde(with = "duration")]
-    pub query_interval: Duration,
-    /// Time between two repetitions of an operator's question.
-    #[serde(with = "duration")]
-    pub question_interval: Duration,
-    /// The guardian's patience with the control thread; at least the latest `dead`.
-    #[serde(with = "duration")]
-    pub feed_limit: Duration,
-    /// The guardian's budget to kill, undo and verify.
-    #[serde(with = "duration")]
-    pub kill_grace: Duration,
-    /// How long acknowledgements of a mirror may stop before its data reports *stalled* and the peer is asked.
-    #[serde(with = "duration")]
-    pub mirror_stall: Duration,
-    /// How long the application runtime may stall before the role is suspended.
-    #[serde(with = "duration")]
-    pub application_stall: Duration,
-    /// Bound on the relative drift of two boot clocks, in parts per million.
-    pub drift_ppm: u32,
-}
-
-impl Default for TimingConfig {
-    /// What [`TimingConfig::for_links`] derives for the reference pair: two datagram links of 20 ms / dead 200 ms,
-    /// a serial line of 50 ms / dead 250 ms at 115,200 baud, a fence device that answers within 200 ms.
-    fn default() -> Self {
-        Self {
-            token_validity: ms(100),
-            boot_wait: ms(1000),
-            ask_deadline: ms(1000),
-            confirm_deadline: ms(150),
-            prepare_deadline: ms(500),
-            persist_deadline: ms(1500),
-            takeover_deadline: ms(2000),
-            query_interval: ms(20),
-            question_interval: ms(10_000),
-            feed_limit: ms(275),
-            kill_grace: ms(150),
-            mirror_stall: ms(60),
-            application_stall: ms(5000),
-            drift_ppm: 200,
-        }
+        Self { timeout, effect: Duration::ZERO, scope: FenceScope::Incarnation, devices: Vec::new() }
     }
 }
 
@@ -360,6 +310,8 @@ impl Config {
             fence: None,
             arbiter: None,
             watchdog: None,
+            outage_budget: None,
+            reliability: None,
             timing: TimingConfig::default(),
             unguarded: None,
         }

@@ -5,6 +5,7 @@ use super::event::Event;
 use super::input::AckRule;
 use crate::api::OwnerRecord;
 use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, NodeRecord, OpId, WriteId};
+use serde::{Deserialize, Serialize};
 
 /// One effect to be carried out. The order of independent actions does not matter; whatever must come after
 /// a completion is only issued after that completion was fed in.
@@ -109,7 +110,7 @@ pub enum Action {
 }
 
 /// What a third party is asked of a group; see [`Arbiter`](crate::api::Arbiter).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArbiterRequest {
     /// Read record and lease.
@@ -136,7 +137,7 @@ pub enum ArbiterRequest {
 }
 
 /// A group's permission.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Permission {
     /// May act until then.
     Valid {
@@ -155,7 +156,7 @@ pub enum Permission {
 }
 
 /// On what an operation works.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum OpTarget {
     /// The group's mirrored data.
     Data,
@@ -164,7 +165,7 @@ pub enum OpTarget {
 }
 
 /// What an operation does.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum OpKind {
     /// Promote the data under the token, with the rule in force at first.
     Promote(AckRule),
@@ -176,10 +177,14 @@ pub enum OpKind {
     Stop,
     /// Look at a resource.
     Monitor,
+    /// Let a resource finish its work and accept no more: it is about to be stopped.
+    Drain,
+    /// Let a resource accept work again: it is not stopped after all.
+    Resume,
 }
 
 /// Why an engine ends its own process.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EndReason {
     /// A stop failed or overran its budget (rule 8).

@@ -62,7 +62,7 @@ impl Engine {
         living || expiring
     }
 
-    fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
+    pub(super) fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
         if !overdue && self.st.now.since(since) >= self.cfg.timing.takeover_deadline {
             self.timed_out(TimeoutEdge::TakeoverNone);
             if let Some(r) = &mut self.gr(g).released {
@@ -140,7 +140,7 @@ impl Engine {
     }
 
     /// The table's word, once everything about the live peer is known.
-    fn verdict(&self, g: GroupId) -> Option<Verdict> {
+    pub(super) fn verdict(&self, g: GroupId) -> Option<Verdict> {
         let peer = &self.st.peer;
         let (claim, store, init) = (peer.claims.get(&g)?, peer.store?, peer.init?);
         let me_known = peer.knows_my_store?;
@@ -159,6 +159,7 @@ impl Engine {
             never_started: mine_pristine && common,
             amnesiac: !me_known || mine_pristine && !common,
             unwilling: self.group(g).failed_here,
+            held: self.hold(g).is_some() || !self.lead_is_owned_here(g),
         };
         let other = Candidate {
             node: crate::config::Config::peer_of(self.st.me),
@@ -169,13 +170,14 @@ impl Engine {
             amnesiac: self.st.record.peer_store.is_some_and(|known| known != store)
                 || theirs_pristine && !common,
             unwilling: claim.state == ClaimState::Blocked && self.failed_there(g),
+            held: self.is_held_there(g) || !self.lead_is_there(g),
         };
         let config = self.group_config(g);
         Some(judge(config.mirrored, config.preferred, &me, &other))
     }
 
     /// The peer took the group over after us and gave it up at once: it cannot run it.
-    fn failed_there(&self, g: GroupId) -> bool {
+    pub(super) fn failed_there(&self, g: GroupId) -> bool {
         self.group(g).release.is_some_and(|r| !r.forced && r.epoch > self.st.record.group(g).granted)
     }
 
@@ -217,7 +219,7 @@ impl Engine {
     pub(super) fn take_yielded(&mut self, g: GroupId, from: Incarnation, epoch: Epoch, nonce: Nonce) {
         let gr = self.group(g);
         let asked = gr.want.is_some_and(|w| w.epoch == epoch && w.nonce == nonce);
-        if !asked || !gr.is_idle() || self.st.leaving.is_some() {
+        if !asked || !gr.is_idle() || self.st.leaving.is_some() || self.hold(g).is_some() {
             return;
         }
         let pristine =

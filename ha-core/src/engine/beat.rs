@@ -1,11 +1,13 @@
 //! What two engines tell each other.
 
 use crate::{
-    BootId, Epoch, Generation, GroupId, Incarnation, InitId, Instant, Lsn, Nonce, SetRecord, StoreId,
+    BootId, Epoch, Generation, GroupId, Incarnation, InitId, Instant, Lsn, Nonce, PolicyFlags, PolicyScope,
+    SetRecord, StoreId,
 };
+use serde::{Deserialize, Serialize};
 
 /// One beat on one link. Authenticity and freshness are the wire's business; the engine sees only fresh ones.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Beat {
     /// The sender's life.
     pub incarnation: Incarnation,
@@ -21,7 +23,7 @@ pub struct Beat {
 }
 
 /// One thing said in a beat. Every statement is repeated until it has no more use, so each may be lost.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Statement {
     /// Who the sender is beyond its incarnation.
@@ -173,6 +175,20 @@ pub enum Statement {
         /// The question's.
         nonce: Nonce,
     },
+    /// The newest operator's word about standby and maintenance that the sender knows. Said once one was given.
+    Policy {
+        /// About what.
+        scope: PolicyScope,
+        /// The word.
+        flags: PolicyFlags,
+    },
+    /// The sender's group is active: others may start after it. Said where the configuration has such an order.
+    Serves {
+        /// The group.
+        group: GroupId,
+        /// The sender's grant.
+        epoch: Epoch,
+    },
     /// The arbiter does not renew my lease: will you not judge it for a while? (rule 13)
     Extend {
         /// The group.
@@ -197,7 +213,7 @@ pub enum Statement {
 }
 
 /// Whether anything of a node's earlier life can still act.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Predecessor {
     /// Verified that nothing is left: the kernel rebooted, or every undo was verified.
     Gone,
@@ -206,7 +222,7 @@ pub enum Predecessor {
 }
 
 /// What a node is in a group, as it tells the other.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ClaimState {
     /// Booted and undecided.
     Waiting,
@@ -224,7 +240,7 @@ pub enum ClaimState {
 }
 
 /// A guardian's authenticated last word for its dead or orphaned child.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct ReleasedNotice {
     /// The life that ended.
     pub incarnation: Incarnation,
@@ -235,7 +251,7 @@ pub struct ReleasedNotice {
 }
 
 /// When a beat that was echoed had been sent: the sender's memory of its own numbers.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct SentBeat {
     /// The number.
     pub seq: u32,

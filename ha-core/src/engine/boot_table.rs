@@ -19,6 +19,8 @@ pub(super) struct Candidate {
     pub amnesiac: bool,
     /// It failed to start the group, or is leaving.
     pub unwilling: bool,
+    /// Standby, maintenance or the place of its lead keep it from starting the group.
+    pub held: bool,
 }
 
 /// What the table says to one side.
@@ -35,7 +37,15 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn judge(mirrored: bool, preferred: NodeId, me: &Candidate, other: &Candidate) -> Verdict {
-    match (me.unwilling, other.unwilling) {
+    if mirrored && are_equal(me, other) {
+        match (me.held, other.held) {
+            (true, false) if !other.unwilling => return Verdict::Lose,
+            (false, true) if !me.unwilling => return Verdict::Win,
+            _ => {}
+        }
+    }
+    // Without data nothing but the will decides.
+    match (me.unwilling || !mirrored && me.held, other.unwilling || !mirrored && other.held) {
         (true, true) => return Verdict::Ask(Question::FailedEverywhere),
         (true, false) if !mirrored => return Verdict::Lose,
         (false, true) if !mirrored => return Verdict::Win,
@@ -77,6 +87,13 @@ pub(super) fn judge(mirrored: bool, preferred: NodeId, me: &Candidate, other: &C
     }
 }
 
+/// Whether each copy holds whatever was acknowledged: members of one generation, which nobody ever left, or blank.
+/// Only then may anything but the data decide.
+fn are_equal(me: &Candidate, other: &Candidate) -> bool {
+    let members = me.set == other.set && matches!(me.set, SetRecord::Both { .. });
+    members && !me.amnesiac && !other.amnesiac || me.never_started && other.never_started
+}
+
 fn can_lead(c: &Candidate) -> bool {
     !c.amnesiac && matches!(c.set, SetRecord::Both { .. } | SetRecord::Alone { .. })
 }
@@ -100,6 +117,7 @@ mod tests {
             never_started: false,
             amnesiac: false,
             unwilling: false,
+            held: false,
         }
     }
 
@@ -117,7 +135,7 @@ mod tests {
         ];
         let mut seen = 0;
         for (sa, sb) in sets.iter().flat_map(|a| sets.iter().map(move |b| (*a, *b))) {
-            for bits in 0u32..1 << 10 {
+            for bits in 0u32..1 << 12 {
                 let bit = |n: u32| bits >> n & 1 == 1;
                 let make = |node: u8, set, o: u32| Candidate {
                     granted: Epoch(3 + u64::from(bit(o))),
@@ -125,6 +143,7 @@ mod tests {
                     never_started: bit(o + 2) && set == SetRecord::Never,
                     amnesiac: bit(o + 3),
                     unwilling: bit(o + 4),
+                    held: bit(10 + u32::from(node)),
                     set,
                     ..candidate(node)
                 };
@@ -134,11 +153,16 @@ mod tests {
                     let wins = |v| matches!(v, Verdict::Win | Verdict::WinAlone);
                     assert!(!(wins(va) && wins(vb)), "two winners: {a:?} {b:?} {va:?} {vb:?}");
                     assert!(!(va == Verdict::Lose && vb == Verdict::Lose), "nobody: {a:?} {b:?}");
+                    if !are_equal(&a, &b) {
+                        let free = |c: &Candidate| Candidate { held: false, ..*c };
+                        let unheld = judge(true, NodeId(0), &free(&a), &free(&b));
+                        assert_eq!(judge(true, NodeId(0), &a, &b), unheld, "data decide: {a:?} {b:?}");
+                    }
                     seen += 1;
                 }
             }
         }
-        assert_eq!(seen, 16 * 1024 * 2);
+        assert_eq!(seen, 16 * 4096 * 2);
     }
 
     #[test]
@@ -152,6 +176,21 @@ mod tests {
         assert_eq!(both(&alone, &out), (Verdict::Win, Verdict::Lose));
         let other = Candidate { node: NodeId(1), ..alone };
         assert_eq!(both(&alone, &other).0, Verdict::Ask(Question::Diverged));
+    }
+
+    #[test]
+    fn a_node_that_stands_by_makes_way_only_for_a_copy_that_is_as_good() {
+        let held = Candidate { granted: Epoch(9), held: true, ..candidate(0) };
+        assert_eq!(both(&held, &candidate(1)), (Verdict::Lose, Verdict::Win));
+        let alone = SetRecord::Alone { epoch: Epoch(9), generation: Generation(3) };
+        let held = Candidate { set: alone, ..held };
+        assert_eq!(
+            both(&held, &candidate(1)),
+            (Verdict::Win, Verdict::Lose),
+            "it asks, and nobody else serves"
+        );
+        let newer = Candidate { set: SetRecord::Both { generation: Generation(4) }, ..held };
+        assert_eq!(both(&newer, &candidate(1)), (Verdict::Win, Verdict::Lose));
     }
 
     #[test]

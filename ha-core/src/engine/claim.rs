@@ -59,7 +59,9 @@ impl Engine {
             }
             _ => {
                 let rec = self.st.record.group(g);
-                let known = self.highest_known(g);
+                // Whoever took the group that we released may have been granted the next epoch, and never said so.
+                let unheard = u64::from(self.group(g).released.is_some());
+                let known = Epoch(self.highest_known(g).0.saturating_add(unheard));
                 if rec.intent > known { rec.intent } else { known.next() }
             }
         }
@@ -116,6 +118,7 @@ impl Engine {
         gr.proof = Some(proof);
         gr.hold_until = hold;
         gr.restarts = 0;
+        gr.policy.begin_anew();
         gr.release = None;
         gr.owner = None;
         gr.operator_confirmed = None;

@@ -1,11 +1,15 @@
 //! What the engine reports: each decision with the rule it follows and the evidence it used.
 
 use super::input::Health;
-use crate::{Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, LinkId, StopProof};
+use super::policy_state::{Cause, MoveReason};
+use crate::{
+    Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, LinkId, PolicyScope, StopProof,
+};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One report.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Event {
     /// When, on this node's boot clock.
     pub at: Instant,
@@ -14,7 +18,7 @@ pub struct Event {
 }
 
 /// What happened or was decided.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum EventKind {
     /// A link changed its state.
@@ -110,6 +114,43 @@ pub enum EventKind {
         /// Which group.
         group: GroupId,
     },
+    /// What is found of a resource changed.
+    Found {
+        /// Which group.
+        group: GroupId,
+        /// Its place.
+        resource: u8,
+        /// What was found.
+        health: Health,
+        /// How.
+        cause: Cause,
+    },
+    /// A group is about to be handed over.
+    Moving {
+        /// Which.
+        group: GroupId,
+        /// Why.
+        reason: MoveReason,
+    },
+    /// The group failed here too often, and is not started here again until that is forgotten.
+    Quarantined {
+        /// Which.
+        group: GroupId,
+    },
+    /// This node forgot that the group failed here.
+    FailuresFaded {
+        /// Which.
+        group: GroupId,
+    },
+    /// A word of an operator about standby or maintenance is known here, and will be durable next.
+    Policy {
+        /// About what.
+        scope: PolicyScope,
+        /// Whether it stands by.
+        standby: bool,
+        /// Whether it is in maintenance.
+        maintenance: bool,
+    },
     /// A command was refused.
     Refused {
         /// Why.
@@ -130,7 +171,7 @@ pub enum EventKind {
 }
 
 /// The timeout edges of the engine's states: every wait ends in one of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TimeoutEdge {
     /// A link was silent for its `suspect`.
@@ -175,13 +216,17 @@ pub enum TimeoutEdge {
     Retry,
     /// A leaving node waited long enough for its successor.
     Leave,
+    /// A drain overran: what is not finished is stopped.
+    Drain,
+    /// A group waited long enough for the ones before it.
+    Order,
     /// The third party did not answer.
     ArbiterAnswer,
 }
 
 impl TimeoutEdge {
     /// Every edge.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::LinkSuspect,
         Self::LinkDead,
         Self::PeerDead,
@@ -203,12 +248,14 @@ impl TimeoutEdge {
         Self::Question,
         Self::Retry,
         Self::Leave,
+        Self::Drain,
+        Self::Order,
         Self::ArbiterAnswer,
     ];
 }
 
 /// The third party as seen from here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum ArbiterState {
     /// It answers.
     Answers,
@@ -219,7 +266,7 @@ pub enum ArbiterState {
 }
 
 /// One link as seen from here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum LinkState {
     /// Nothing heard in this life.
     Silent,
@@ -234,7 +281,7 @@ pub enum LinkState {
 }
 
 /// The peer as seen from here.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum PeerState {
     /// Never heard in this life.
     Unknown,
@@ -251,7 +298,7 @@ pub enum PeerState {
 }
 
 /// The role of a group on this node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum RoleName {
     /// Booted and undecided.
     Waiting,
@@ -272,7 +319,7 @@ pub enum RoleName {
 }
 
 /// What an operator is asked, with what is missing.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Question {
     /// The peer is absent since boot, and this copy may be old. Power the peer on, or force this copy.
@@ -293,6 +340,8 @@ pub enum Question {
     TimingMismatch,
     /// The permission could not be confirmed.
     Unconfirmed,
+    /// Standby or maintenance keeps the group from being started, or its lead waits for an answer.
+    HeldByPolicy,
     /// The arbiter gives no answer, and nothing can be granted or excluded without it. Bring it back.
     ArbiterSilent,
     /// The arbiter keeps less than was granted before. Bring its memory back, or let it be written anew.
@@ -300,7 +349,7 @@ pub enum Question {
 }
 
 /// Why a command was refused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Refusal {
     /// This node does not own the group.
@@ -311,6 +360,10 @@ pub enum Refusal {
     TargetNotReady,
     /// No question of that kind stands, or it named another incarnation.
     NotAsked,
+    /// The group is in maintenance.
+    Maintenance,
+    /// No such node or group.
+    UnknownScope,
 }
 
 impl fmt::Display for Question {
@@ -327,6 +380,7 @@ impl fmt::Display for Question {
             Self::ArbiterSilent => "the arbiter gives no answer, and no grant or exclusion is made without it; bring it back",
             Self::ArbiterForgot => "the arbiter keeps less than was granted before, so nothing acts on its word; bring its memory back, or let its record be written anew (if another node was granted meanwhile, both serve)",
             Self::Unconfirmed => "the permission ran out and nobody can confirm it; bring the peer back, or confirm that it is off",
+            Self::HeldByPolicy => "standby or maintenance keeps the group from being started here, or the group that it must be with waits for an answer; end the standby or the maintenance, or answer that one",
         })
     }
 }

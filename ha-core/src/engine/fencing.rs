@@ -15,7 +15,7 @@ const SLOT_WINDOW_DIVISOR: u32 = 10;
 const SLOT_TURNS_MAX: u64 = 3;
 
 /// Slots in a turn: first in order, second, and two for nodes whose weights the other may not know.
-const SLOTS_IN_TURN: u64 = 4;
+pub(super) const SLOTS_IN_TURN: u64 = 4;
 
 impl Engine {
     pub(super) fn run_fencing(&mut self) {
@@ -106,7 +106,11 @@ impl Engine {
             return self.group_ids().any(|g| self.would_go_alone(g) && self.group(g).data.stalled);
         }
         let dead = self.st.peer.state == PeerState::Dead || self.is_mute();
-        if !dead || self.st.leaving.is_some() || !self.group_ids().any(|g| self.has_reason_to_shoot(g)) {
+        if !dead
+            || self.st.leaving.is_some()
+            || self.shots_are_held()
+            || !self.group_ids().any(|g| self.has_reason_to_shoot(g))
+        {
             return false;
         }
         if !self.timing_fits() || self.was_just_frozen() {
@@ -123,7 +127,7 @@ impl Engine {
     }
 
     fn has_reason_to_shoot(&self, g: GroupId) -> bool {
-        self.would_start(g) || self.would_go_alone(g)
+        self.would_start(g) || self.would_go_alone(g) && !self.in_maintenance(g)
     }
 
     /// After a long gap of its own a node listens for as long as it would wait for the peer: that one may be
@@ -140,7 +144,9 @@ impl Engine {
     /// This node is current for the group and would start it on a proof of the peer's end.
     fn would_start(&self, g: GroupId) -> bool {
         let gr = self.group(g);
-        let owned = gr.owner.is_some() || !self.group_config(g).mirrored || self.has_arbiter();
+        // A group that was released and that nobody took is started again like one of a dead owner.
+        let known = gr.owner.is_some() || gr.released.is_some();
+        let owned = known || !self.group_config(g).mirrored || self.has_arbiter();
         gr.is_idle() && self.is_viable(g) && owned && self.third_allows_shot(g)
     }
 
@@ -156,7 +162,7 @@ impl Engine {
     }
 
     /// By the last beats, and by what this node itself let the peer become.
-    fn peer_may_have_reason(&self, g: GroupId) -> bool {
+    pub(super) fn peer_may_have_reason(&self, g: GroupId) -> bool {
         let mirrored = self.group_config(g).mirrored;
         let gr = self.group(g);
         if gr.is_owner() {
@@ -181,7 +187,7 @@ impl Engine {
     }
 
     /// Turn, slot and position in it, counted from the send time of our newest beat known to be echoed.
-    fn slot_now(&self) -> Option<(u64, u64, Duration)> {
+    pub(super) fn slot_now(&self) -> Option<(u64, u64, Duration)> {
         let origin = match self.st.peer.mute_since {
             Some(at) => at,
             None => self.last_echoed()? + self.cfg.latest_dead(),
@@ -195,7 +201,7 @@ impl Engine {
         Some((n / SLOTS_IN_TURN, n % SLOTS_IN_TURN, Duration::from_nanos(t % slot)))
     }
 
-    fn own_slot(&self) -> u64 {
+    pub(super) fn own_slot(&self) -> u64 {
         let (mine, theirs) = (self.weight(), self.st.peer.weight);
         let lower = self.st.me.0 == 0;
         if self.st.peer.my_weight_there != Some(mine) {
@@ -251,8 +257,19 @@ impl Engine {
         self.st.peer.safety.is_none_or(|theirs| crate::timing::fits((dead, slot, feed), theirs))
     }
 
-    /// How often the device was tried in vain since the peer died.
+    /// No shot will bring the proof: somebody must be asked.
     pub(super) fn fencing_is_hopeless(&self) -> bool {
-        self.cfg.fence.is_none() || self.st.fence.liar || self.st.fence.failures >= 3 || !self.timing_fits()
+        self.shots_are_held()
+            || self.cfg.fence.is_none()
+            || self.st.fence.liar
+            || self.st.fence.failures >= 3
+            || !self.timing_fits()
+            || self.slots_are_over()
+    }
+
+    /// So long after the last echo that the slots of the two nodes are not apart any more, for example after a
+    /// long gap of its own.
+    fn slots_are_over(&self) -> bool {
+        self.st.fence.shot.is_none() && self.slot_now().is_some_and(|(turn, _, _)| turn >= SLOT_TURNS_MAX)
     }
 }

@@ -54,6 +54,7 @@ impl Engine {
             peer.lives.remove(0);
         }
         peer.claims.clear();
+        peer.serves.clear();
         peer.store = None;
         peer.knows_my_store = None;
         peer.init = None;
@@ -61,6 +62,7 @@ impl Engine {
         peer.my_weight_there = None;
         peer.departing = false;
         peer.mute_since = None;
+        peer.health_at = None;
         peer.safety = None;
         for link in &mut self.st.links {
             link.two_way = None;
@@ -142,6 +144,7 @@ impl Engine {
             Statement::Health { outside, stall_ms: _ } => {
                 peer.outside = outside;
                 peer.health_count += 1;
+                peer.health_at = Some(self.st.now);
             }
             Statement::Safety { dead_ms, slot_ms, feed_ms } => {
                 peer.safety = Some((dead_ms, slot_ms, feed_ms))
@@ -152,6 +155,12 @@ impl Engine {
                 let clean = peer.current().and_then(|l| l.identity).is_some_and(|(_, p)| p == P::Gone);
                 if clean {
                     self.end_life(from, EndedHow::Departed);
+                }
+            }
+            Statement::Policy { scope, flags } => self.take_policy(scope, flags),
+            Statement::Serves { group, epoch } => {
+                if self.knows(group) {
+                    self.st.peer.serves.insert(group, epoch);
                 }
             }
             Statement::Claim { group, .. }
@@ -191,7 +200,12 @@ impl Engine {
             Statement::Admit { group, epoch, generation } => self.gr(group).admit = Some((epoch, generation)),
             Statement::Confirm { group, epoch, nonce } => self.gr(group).confirm = Some((epoch, nonce)),
             Statement::Confirmed { group, epoch, nonce } => self.take_confirmed(group, epoch, nonce),
-            Statement::Prepare { group, epoch } => self.gr(group).prepare = Some(epoch),
+            Statement::Prepare { group, epoch } => {
+                let now = self.st.now;
+                let gr = self.gr(group);
+                gr.prepare = Some(epoch);
+                gr.policy.prepare_heard = Some(now);
+            }
             Statement::Ready { group, epoch } => self.gr(group).ready = Some(epoch),
             Statement::Released { group, epoch, final_lsn, excluded } => {
                 let release = Release { epoch, final_lsn, forced: false, excluded, incarnation: from };

@@ -7,6 +7,7 @@ use crate::{Epoch, FenceScope, GroupId, Incarnation, SetRecord, StopProof};
 
 impl Engine {
     pub(super) fn advance(&mut self, g: GroupId) {
+        self.fade_failures(g);
         self.answer_set_questions(g);
         match self.group(g).role {
             Role::Waiting | Role::Standby => self.advance_idle(g),
@@ -18,7 +19,11 @@ impl Engine {
 
     fn advance_idle(&mut self, g: GroupId) {
         self.prepare_intent(g);
-        if self.follows_owner(g) || self.st.leaving.is_some() {
+        if self.follows_owner(g) || self.st.leaving.is_some() || self.rest_held(g) {
+            return;
+        }
+        if !self.lead_serves_here(g) {
+            self.wait_for_lead(g);
             return;
         }
         if let Some(proof) = self.usable_proof(g) {
@@ -159,6 +164,9 @@ impl Engine {
         };
         let epoch = gr.owner.map_or(Epoch(0), |(_, e)| e);
         if let Some(ended) = life.and_then(|l| l.ended) {
+            if matches!(ended.how, EndedHow::Rebooted(new) if self.has_yet_to_claim(g, new)) {
+                return None;
+            }
             return Some(match ended.how {
                 EndedHow::Fenced(scope) => StopProof::Fenced { scope },
                 EndedHow::Guardian => StopProof::Released { epoch, final_lsn: None, forced: true },
@@ -173,6 +181,14 @@ impl Engine {
             return Some(StopProof::OperatorConfirmed { incarnation });
         }
         None
+    }
+
+    /// The live new life whose boot ended the old one has not said yet whether it owns the group: it may, by a
+    /// proof of its own.
+    fn has_yet_to_claim(&self, g: GroupId, new: Incarnation) -> bool {
+        self.st.peer.is_alive()
+            && self.st.peer.incarnation() == Some(new)
+            && !self.st.peer.claims.contains_key(&g)
     }
 
     /// Rule 3: is this copy current, given this proof?
@@ -206,7 +222,7 @@ impl Engine {
     }
 
     /// Admitted to the in-sync set by the life that owned last, and neither consented nor departed since.
-    fn is_member(&self, g: GroupId) -> bool {
+    pub(super) fn is_member(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         let both = |set: SetRecord| {
             gr.admission.is_some_and(|a| set == SetRecord::Both { generation: a.generation })
@@ -230,8 +246,13 @@ impl Engine {
             && matches!(durable, SetRecord::Out { epoch, .. } if epoch == r.epoch)
     }
 
-    /// Whether this node could take the group over at once.
+    /// Whether this node could and would take the group over at once.
     pub(super) fn is_viable(&self, g: GroupId) -> bool {
+        self.is_able(g) && self.hold(g).is_none() && self.lead_may_be_here(g)
+    }
+
+    /// Whether this node could, whatever operators ordered.
+    pub(super) fn is_able(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         let data = if self.has_arbiter() {
             self.third_would_grant(g, self.is_member(g))
@@ -290,8 +311,8 @@ impl Engine {
     }
 
     pub(super) fn ask_operator(&mut self, g: GroupId, question: Question) {
-        // A diverged copy is not current either; the two questions would take turns for ever.
-        let diverged = question == Question::NotCurrent && self.group(g).data.diverged;
+        // Whatever else is missing, a diverged copy waits for its choice; two questions would take turns for ever.
+        let diverged = self.group(g).is_idle() && self.group(g).data.diverged;
         let question = if diverged { Question::Diverged } else { question };
         if self.group(g).question == Some(question) {
             return;

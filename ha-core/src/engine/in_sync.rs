@@ -172,12 +172,13 @@ impl Engine {
             return;
         }
         let gr = self.group(g);
+        let in_vain = self.fencing_is_hopeless() || self.in_maintenance(g);
         if self.has_arbiter() {
             let absent = matches!(self.st.peer.state, PeerState::Dead | PeerState::Gone);
             if absent || gr.question == Some(Question::NoExclusionProof) {
                 return self.exclude_the_dead(g);
             }
-        } else if self.st.peer.state == PeerState::Dead && self.fencing_is_hopeless() {
+        } else if self.st.peer.state == PeerState::Dead && in_vain {
             self.ask_operator(g, Question::NoExclusionProof);
         } else if gr.question == Some(Question::NoExclusionProof) && self.st.peer.is_alive() {
             self.unask(g);
@@ -245,7 +246,10 @@ impl Engine {
     }
 
     fn peer_sees_more(&self, g: GroupId) -> bool {
-        self.group(g).role == Role::Active && self.st.peer.outside > self.st.outside && self.peer_is_viable(g)
+        self.group(g).role == Role::Active
+            && self.st.peer.outside > self.st.outside
+            && self.peer_is_viable(g)
+            && !self.in_maintenance(g)
     }
 
     fn ask_consent(&mut self, g: GroupId, generation: Generation) {

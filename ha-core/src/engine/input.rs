@@ -4,11 +4,12 @@ use super::beat::{Beat, Predecessor, ReleasedNotice};
 use crate::api::ArbiterView;
 use crate::{
     BootId, Epoch, FenceScope, Generation, GroupId, Incarnation, LinkId, Lsn, NodeId, NodeRecord, OpId,
-    WriteId,
+    PolicyScope, WriteId,
 };
+use serde::{Deserialize, Serialize};
 
 /// Who an engine is at its start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Boot {
     /// Which node of the pair.
     pub me: NodeId,
@@ -27,7 +28,7 @@ pub struct Boot {
 }
 
 /// One thing that happened.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Input {
     /// The instant of [`Engine::next_deadline`](super::Engine::next_deadline) came. Feed what the sockets hold first.
@@ -93,7 +94,7 @@ pub enum Input {
 }
 
 /// What an operator can ask.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Command {
     /// Move a group to the other node.
@@ -124,10 +125,24 @@ pub enum Command {
     TrustArbiter(GroupId),
     /// Forget failed starts and stops of a group.
     ClearFailures(GroupId),
+    /// A node stands by: nothing is started there, and what runs there moves to a viable target. Both nodes keep it.
+    Standby {
+        /// Which node.
+        node: NodeId,
+        /// Begins or ends it.
+        on: bool,
+    },
+    /// Maintenance: nothing is started, stopped, moved or fenced by policy; monitors go on. Both nodes keep it.
+    Maintenance {
+        /// Of what.
+        scope: PolicyScope,
+        /// Begins or ends it.
+        on: bool,
+    },
 }
 
 /// What a third party said.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArbiterAnswer {
     /// To a reading: what it keeps.
@@ -150,7 +165,7 @@ pub enum ArbiterAnswer {
 }
 
 /// How an operation of a resource or of the data ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum OpResult {
     /// Done. A demotion reports the last transaction that both nodes acknowledged.
@@ -165,7 +180,7 @@ pub enum OpResult {
 }
 
 /// What a monitor found.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Health {
     /// As it should be.
     Running,
@@ -180,7 +195,7 @@ pub enum Health {
 }
 
 /// What a fence device said.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum FenceAnswer {
     /// Verified off.
     Off {
@@ -194,7 +209,7 @@ pub enum FenceAnswer {
 }
 
 /// The state of a mirrored group's data on this node.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct DataReport {
     /// The last transaction durable in this copy.
     pub durable: Lsn,
@@ -214,7 +229,7 @@ pub struct DataReport {
 }
 
 /// The other copy caught up: it may be admitted.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct CaughtUp {
     /// The owner's grant.
     pub epoch: Epoch,
@@ -223,7 +238,7 @@ pub struct CaughtUp {
 }
 
 /// Who must hold a transaction before it is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum AckRule {
     /// Both copies, in this generation.
     Both(Generation),

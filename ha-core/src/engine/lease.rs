@@ -12,10 +12,11 @@ use super::{ClaimState, Question, Statement};
 use crate::api::Lease;
 use crate::config::Config;
 use crate::{Epoch, GroupId, Incarnation, Instant, Nonce};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A lease that is being watched.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Watch {
     pub revision: u64,
     pub lease: Lease,

@@ -1,6 +1,7 @@
 //! Commands, switchovers and orderly departures.
 
 use super::machine::Engine;
+use super::policy_state::MoveReason;
 use super::state::{EndedHow, LeaveHow, Leaving, Role, Why};
 use super::{Action, ClaimState, Command, EventKind, Question, Refusal, TimeoutEdge};
 use crate::{GroupId, Incarnation, Instant};
@@ -21,40 +22,34 @@ impl Engine {
             }
             Command::TrustArbiter(g) if self.knows(g) => self.trust_arbiter(g),
             Command::ClearFailures(g) if self.knows(g) => {
-                let now = self.st.now;
+                self.forget_failures(g);
                 let gr = self.gr(g);
-                gr.failed_here = false;
-                gr.restarts = 0;
-                if gr.hold_until.is_some() {
-                    gr.hold_until = Some(now);
-                }
                 gr.release = gr.release.filter(|r| r.forced);
                 if gr.question == Some(Question::FailedEverywhere) {
                     self.unask(g);
                 }
             }
+            Command::Standby { node, on } => self.order_standby(node, on),
+            Command::Maintenance { scope, on } => self.order_maintenance(scope, on),
             _ => self.emit(EventKind::Refused { why: Refusal::NotAsked }),
         }
         self.again = true;
     }
 
     fn ask_switchover(&mut self, g: GroupId) {
-        let why = if self.group(g).role != Role::Active {
+        let cohort = self.cohort(g);
+        let why = if cohort.iter().any(|h| self.group(*h).role != Role::Active) || !self.group(g).is_owner() {
             Some(Refusal::NotOwner)
-        } else if !self.may_switch(g) {
+        } else if self.in_maintenance(g) {
+            Some(Refusal::Maintenance)
+        } else if !cohort.iter().all(|h| self.may_switch(*h)) {
             Some(Refusal::TargetNotViable)
         } else {
             None
         };
         match why {
             Some(why) => self.emit(EventKind::Refused { why }),
-            None if self.group(g).switching.is_none() => {
-                let now = self.st.now;
-                let gr = self.gr(g);
-                gr.switching = Some(now);
-                gr.ready = None;
-            }
-            None => {}
+            None => self.begin_move(g, MoveReason::Operator),
         }
     }
 
@@ -66,20 +61,28 @@ impl Engine {
         self.peer_is_viable(g)
     }
 
-    /// The target wrote its intent: stop and release. It did not: keep the service.
+    /// The target wrote its intent: drain, stop and release. It did not: keep the service.
     pub(super) fn advance_switchover(&mut self, g: GroupId) {
-        let Some(since) = self.group(g).switching else { return };
+        let Some(since) = self.group(g).switching else {
+            self.take_back_drain(g);
+            return;
+        };
         let gr = self.group(g);
         if gr.role != Role::Active {
             self.gr(g).switching = None;
+        } else if self.in_maintenance(g) {
+            self.give_up_move(g, Refusal::Maintenance);
+        } else if self.is_outvoted(g) || self.a_follower_stays(g) {
+            self.give_up_move(g, Refusal::TargetNotReady);
         } else if gr.ready == Some(gr.epoch) && self.may_switch(g)
             || self.may_switch(g) && !self.peer_is_viable(g)
         {
-            self.begin_stop(g, Why::Switchover);
+            if self.followers_are_off(g) && self.is_drained(g) {
+                self.begin_stop(g, Why::Switchover);
+            }
         } else if self.st.now.since(since) >= self.cfg.timing.prepare_deadline {
-            self.gr(g).switching = None;
             self.timed_out(TimeoutEdge::PrepareNone);
-            self.emit(EventKind::Refused { why: Refusal::TargetNotReady });
+            self.give_up_move(g, Refusal::TargetNotReady);
         }
     }
 
@@ -91,6 +94,7 @@ impl Engine {
             claim.is_some_and(|c| c.state == ClaimState::Owner && c.epoch == epoch)
                 && self.st.durable.group(g).intent > epoch
         }) && self.is_viable(g)
+            && !self.gives_up_by_preference()
     }
 
     fn confirm_peer_off(&mut self, g: GroupId, incarnation: Option<Incarnation>) {
@@ -187,7 +191,7 @@ impl Engine {
                     ..
                 }
             );
-            if self.group(g).is_owner() && !stopping {
+            if self.group(g).is_owner() && !stopping && !self.has_dependents(g) {
                 self.begin_stop(g, Why::Leaving);
             }
         }

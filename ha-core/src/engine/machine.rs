@@ -44,6 +44,7 @@ impl Engine {
             wake: now,
             stall: Duration::ZERO,
             stall_at: now,
+            drains: false,
             durable: boot.record.clone(),
             record: boot.record,
             write: None,
@@ -91,6 +92,7 @@ impl Engine {
         let now = now.max(self.st.now);
         self.note_own_gap(now);
         self.st.now = now;
+        self.st.drains &= input != Input::Tick;
         self.expire_permissions();
         self.take(input);
         for _ in 0..ROUNDS_MAX {
@@ -232,6 +234,7 @@ impl Peer {
             state: PeerState::Unknown,
             lives: Vec::new(),
             claims: BTreeMap::new(),
+            serves: BTreeMap::new(),
             store: None,
             knows_my_store: None,
             init: None,
@@ -239,6 +242,7 @@ impl Peer {
             my_weight_there: None,
             outside: 0,
             health_count: 0,
+            health_at: None,
             safety: None,
             departing: false,
             mute_since: None,

@@ -17,9 +17,15 @@ mod beat;
 mod boot_table;
 mod canonical;
 mod claim;
+mod cohort;
+mod drain;
 mod event;
+mod evidence;
+mod failures;
 mod fencing;
+mod health;
 mod hearing;
+mod holds;
 mod idle;
 mod in_sync;
 mod input;
@@ -28,12 +34,17 @@ mod leaving;
 mod machine;
 mod membership;
 mod ops;
+mod outline;
 mod owner;
 mod permission;
 mod persist;
+mod placement;
+mod policy_state;
+mod policy_status;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 mod saying;
+mod snapshot;
 mod state;
 mod status;
 mod third_party;
@@ -41,17 +52,25 @@ mod third_proof;
 
 pub use action::*;
 pub use beat::*;
-pub use canonical::Canonical;
+pub use canonical::{Canonical, Frame};
 pub use event::*;
+pub use evidence::*;
+pub use holds::Hold;
 pub use input::*;
 pub use machine::Engine;
+pub use outline::{GroupOutline, Outline};
+pub use policy_state::{Cause, Finding, MoveReason};
+pub use policy_status::{Placement, PolicyStatus};
 #[cfg(feature = "sabotage")]
 pub use sabotage::*;
+pub use snapshot::{EngineSnapshot, SnapshotMismatch};
 pub use status::*;
 
 #[cfg(test)]
 mod explore_tests;
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod third_tests;

@@ -12,10 +12,14 @@ impl Engine {
         let budget = match (target, kind) {
             (_, OpKind::Promote(_)) => c.promote_timeout,
             (_, OpKind::Demote) => c.demote_timeout,
+            (_, OpKind::Drain) => c.policy.drain,
+            (OpTarget::Resource(r), OpKind::Resume) => c.resources[usize::from(r)].start_timeout,
             (OpTarget::Resource(r), OpKind::Start) => c.resources[usize::from(r)].start_timeout,
             (OpTarget::Resource(r), OpKind::Stop) => c.resources[usize::from(r)].stop_timeout,
             (OpTarget::Resource(r), OpKind::Monitor) => c.resources[usize::from(r)].monitor_timeout,
-            (OpTarget::Data, OpKind::Start | OpKind::Stop | OpKind::Monitor) => c.demote_timeout,
+            (OpTarget::Data, OpKind::Start | OpKind::Stop | OpKind::Monitor | OpKind::Resume) => {
+                c.demote_timeout
+            }
         };
         let deadline = self.st.now + budget;
         let epoch = self.group(group).epoch;
@@ -54,7 +58,8 @@ impl Engine {
         let edge = match op.kind {
             OpKind::Promote(_) => TimeoutEdge::Promote,
             OpKind::Demote => TimeoutEdge::Demote,
-            OpKind::Start => TimeoutEdge::Start,
+            OpKind::Start | OpKind::Resume => TimeoutEdge::Start,
+            OpKind::Drain => TimeoutEdge::Drain,
             OpKind::Stop => TimeoutEdge::Stop,
             OpKind::Monitor => TimeoutEdge::Monitor,
         };
@@ -68,14 +73,14 @@ impl Engine {
             }
             _ => OpResult::Failed,
         };
-        self.conclude(id, op, result);
+        self.conclude(id, op, result, true);
     }
 
     pub(super) fn op_completed(&mut self, id: OpId, op: super::state::Op, result: OpResult) {
         if op.abandoned {
             self.undo_late(op);
         } else {
-            self.conclude(id, op, result);
+            self.conclude(id, op, result, false);
         }
     }
 
@@ -98,12 +103,14 @@ impl Engine {
         }
     }
 
-    fn conclude(&mut self, id: OpId, op: super::state::Op, result: OpResult) {
+    fn conclude(&mut self, id: OpId, op: super::state::Op, result: OpResult, overran: bool) {
         let g = op.group;
         self.again = true;
-        if let (OpKind::Monitor, OpTarget::Resource(r)) = (op.kind, op.target) {
-            self.monitored(g, r, id, result);
-            return;
+        match (op.kind, op.target) {
+            (OpKind::Monitor, OpTarget::Resource(r)) => return self.monitored(g, r, id, result, overran),
+            (OpKind::Drain, _) => return self.drained(g, id),
+            (OpKind::Resume, target) => return self.resumed(g, target, result),
+            _ => {}
         }
         if self.group(g).op != Some(id) {
             // The undoing of a late start: what cannot be stopped is ended by the guardian.
@@ -131,28 +138,6 @@ impl Engine {
             }
             (Role::Stopping { .. }, _) => self.end_self(EndReason::StopOverrun),
             _ => {}
-        }
-    }
-
-    fn monitored(&mut self, g: GroupId, r: u8, id: OpId, result: OpResult) {
-        let next = self.st.now + self.group_config(g).resources[usize::from(r)].monitor_interval;
-        let Some(m) = self.gr(g).monitors.get_mut(usize::from(r)) else { return };
-        if m.op != Some(id) {
-            return;
-        }
-        m.op = None;
-        m.next = next;
-        let health = match result {
-            OpResult::Health(h) => h,
-            OpResult::Done { .. } => Health::Running,
-            OpResult::Failed => Health::Unknown,
-        };
-        if health != Health::Running {
-            self.emit(EventKind::Resource { group: g, resource: r, health });
-        }
-        if matches!(health, Health::Failed | Health::Stopped) && self.group(g).role == Role::Active {
-            let step = r + u8::from(self.group_config(g).mirrored);
-            self.failed_at(g, step);
         }
     }
 }

@@ -3,14 +3,14 @@
 use super::machine::Engine;
 use super::state::{Admission, Released, Role, Why};
 use super::{Action, ClaimState, EndReason, LinkState, OpKind, OpTarget, Permission, Question, TimeoutEdge};
-use crate::{GroupId, SetRecord};
+use crate::{GroupId, SetRecord, StopProof};
 use std::time::Duration;
 
 /// First wait before a failed start is tried again where no other node can take it.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(500);
 
 /// Longest such wait.
-const RETRY_MAX: Duration = Duration::from_secs(30);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl Engine {
     pub(super) fn advance_owner(&mut self, g: GroupId) {
@@ -20,6 +20,7 @@ impl Engine {
         self.watch_confirmation(g);
         self.advance_set(g);
         self.remember_store(g);
+        self.advance_placement(g);
         self.advance_switchover(g);
         match self.group(g).role {
             Role::Starting { step } => self.advance_start(g, step),
@@ -61,14 +62,16 @@ impl Engine {
         matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. })
     }
 
-    /// Of two live owners the higher epoch goes on; the lower one suspends and keeps its store untouched.
+    /// Of two live owners the higher epoch goes on, of equal ones (two boots alone, each told that the other was off)
+    /// the first node; the other one suspends and keeps its store untouched.
     fn is_superseded(&self, g: GroupId) -> bool {
         let epoch = self.group(g).epoch;
+        let second = self.st.me.0 > 0;
         let superseded = matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. });
         !superseded
             && self.st.peer.claims.get(&g).is_some_and(|c| {
                 matches!(c.state, ClaimState::Owner | ClaimState::Claiming)
-                    && c.epoch > epoch
+                    && (c.epoch > epoch || c.epoch == epoch && second)
                     && self.st.peer.is_alive()
             })
     }
@@ -109,6 +112,9 @@ impl Engine {
             self.become_active(g);
             return;
         }
+        if step == 0 && self.waits_for_order(g) {
+            return;
+        }
         let target = self.target(g, step);
         let kind = match target {
             OpTarget::Data => OpKind::Promote(self.current_rule(g)),
@@ -124,22 +130,14 @@ impl Engine {
             self.group_config(g).resources.iter().map(|r| r.monitor_interval).collect();
         let gr = self.gr(g);
         gr.role = Role::Active;
+        gr.policy.active_since = Some(now);
         for (monitor, interval) in gr.monitors.iter_mut().zip(intervals) {
             monitor.next = now + interval;
             monitor.op = None;
         }
+        self.forget_findings(g);
         self.unask(g);
         self.role_changed(g);
-    }
-
-    fn monitor(&mut self, g: GroupId) {
-        for r in 0..self.group(g).monitors.len() {
-            let m = self.group(g).monitors[r];
-            if m.op.is_none() && self.st.now >= m.next {
-                let op = self.start_op(g, OpTarget::Resource(r as u8), OpKind::Monitor);
-                self.gr(g).monitors[r].op = Some(op);
-            }
-        }
     }
 
     /// A resource or the data did not start, or was found broken, at this step.
@@ -148,12 +146,10 @@ impl Engine {
             OpTarget::Data => 1,
             OpTarget::Resource(r) => u32::from(self.group_config(g).resources[usize::from(r)].restart_limit),
         };
-        self.gr(g).restarts += 1;
-        let restarts = self.group(g).restarts;
+        let restarts = self.count_restart(g);
         let may_move = restarts > limit && self.may_move(g);
         if may_move {
-            self.gr(g).failed_here = true;
-            self.begin_stop(g, Why::Failed);
+            self.move_failed(g);
             return;
         }
         if restarts > limit {
@@ -172,16 +168,24 @@ impl Engine {
     }
 
     /// Rule 12: only towards a viable target.
-    fn may_move(&self, g: GroupId) -> bool {
+    pub(super) fn may_move(&self, g: GroupId) -> bool {
         #[cfg(feature = "sabotage")]
         if self.is_broken(super::Sabotage::MoveAnywhere) {
             return true;
         }
-        self.peer_is_viable(g)
+        // Rule 12: what the peer handed over and this node cannot run goes back, though the peer stands by.
+        let returns = matches!(self.group(g).proof, Some(StopProof::Released { forced: false, .. }));
+        let target =
+            self.peer_is_able(g) && !self.is_maintained_there(g) && returns || self.peer_is_viable(g);
+        target && self.lead_may_follow(g)
     }
 
     /// Alive both ways, current, willing and not in failure memory.
     pub(super) fn peer_is_viable(&self, g: GroupId) -> bool {
+        self.peer_is_able(g) && !self.is_held_there(g)
+    }
+
+    fn peer_is_able(&self, g: GroupId) -> bool {
         let claim = self.st.peer.claims.get(&g);
         let viable = claim.is_some_and(|c| c.state == ClaimState::Standby { viable: true });
         let set = !self.group_config(g).mirrored
@@ -197,6 +201,7 @@ impl Engine {
             self.abandon(op);
         }
         self.cancel_monitors(g);
+        self.end_drain(g);
         let leftovers = self.st.predecessor == super::Predecessor::Leftovers;
         let step = match self.group(g).role {
             // What an earlier life left behind is stopped too, however far this one had come.
@@ -291,7 +296,7 @@ impl Engine {
                 && match o.kind {
                     OpKind::Start | OpKind::Promote(_) => o.abandoned,
                     OpKind::Stop | OpKind::Demote => !o.abandoned && own != Some(*id),
-                    OpKind::Monitor => false,
+                    OpKind::Monitor | OpKind::Drain | OpKind::Resume => false,
                 }
         })
     }
@@ -350,6 +355,7 @@ impl Engine {
         gr.restarts = 0;
         gr.hold_until = None;
         gr.op = None;
+        gr.policy.begin_anew();
         self.unask(g);
     }
 

@@ -112,6 +112,8 @@ impl Engine {
         }
         if self.owner_by_own_evidence(g) {
             self.resume(g);
+        } else if self.was_granted_to_peer(g) {
+            self.yield_to_higher_epoch(g);
         } else if self.has_arbiter() {
             if let Some(question) = self.silent_arbiter(g) {
                 self.ask_operator(g, question);
@@ -127,6 +129,13 @@ impl Engine {
         let needs_our_end =
             !self.cfg.is_unguarded() && self.cfg.fence.as_ref().is_none_or(|f| f.scope != FenceScope::Access);
         alone || needs_our_end && !self.lease_proves(g)
+    }
+
+    /// The live peer holds a later grant, perhaps of an earlier life of it: it will never confirm this one, and
+    /// the boot table decides.
+    fn was_granted_to_peer(&self, g: GroupId) -> bool {
+        let later = self.st.peer.claims.get(&g).is_some_and(|c| c.epoch > self.group(g).epoch);
+        later && self.st.peer.is_alive()
     }
 
     pub(super) fn resume(&mut self, g: GroupId) {

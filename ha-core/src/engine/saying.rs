@@ -10,8 +10,16 @@ use std::time::Duration;
 /// Least time between two beats that are sent early because they say something new.
 const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
 
+/// A beat with this much room carries everything there is to say.
+pub(super) const ROOM_FOR_ALL: usize = 200;
+
 impl Engine {
+    /// Who wakes late says nothing before it has heard everything: a beat sent in between would echo an old beat,
+    /// and the two nodes would count the slots of rule 11 from different instants.
     pub(super) fn send_beats(&mut self) {
+        if self.st.drains {
+            return;
+        }
         let urgent = self.urgent_statements();
         let news = !urgent.is_empty() && urgent != self.st.last_urgent;
         if news {
@@ -72,7 +80,7 @@ impl Engine {
                 false
             }
         };
-        if !starve || room >= 200 {
+        if !starve || room >= ROOM_FOR_ALL {
             // Rotate urgent ones too, so that several take turns on a narrow link.
             let start = if urgent.is_empty() { 0 } else { self.st.links[i].seq as usize % urgent.len() };
             for s in urgent.iter().cycle().skip(start).take(urgent.len()) {
@@ -167,6 +175,10 @@ impl Engine {
         ]);
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
+        said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
+        let serving =
+            self.group_ids().filter(|g| self.group(*g).role == Role::Active && self.is_waited_for(*g));
+        said.extend(serving.map(|group| Statement::Serves { group, epoch: self.group(group).epoch }));
         said
     }
 
@@ -182,7 +194,7 @@ impl Engine {
             _ if gr.released.is_some_and(|r| !r.overdue) => ClaimState::Owner,
             _ if gr.question.is_some() => ClaimState::Blocked,
             Role::Waiting => ClaimState::Waiting,
-            _ => ClaimState::Standby { viable: self.is_viable(group) },
+            _ => ClaimState::Standby { viable: self.is_able(group) },
         };
         let epoch = match gr.role {
             Role::Claiming { epoch, .. } if swapped => epoch,

@@ -9,10 +9,11 @@ use crate::{
     BootId, Epoch, ExclusionProof, FenceScope, Generation, GroupId, Incarnation, InitId, Instant, Lsn,
     NodeId, NodeRecord, Nonce, OpId, SetRecord, StopProof, StoreId, WriteId,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct State {
     pub me: NodeId,
     pub incarnation: Incarnation,
@@ -25,6 +26,8 @@ pub(super) struct State {
     pub wake: Instant,
     pub stall: Duration,
     pub stall_at: Instant,
+    /// This node was late: until the next tick, more may be waiting in the sockets.
+    pub drains: bool,
     pub record: NodeRecord,
     pub durable: NodeRecord,
     pub write: Option<Write>,
@@ -43,14 +46,14 @@ pub(super) struct State {
     pub last_urgent: Vec<super::Statement>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Write {
     pub id: WriteId,
     pub record: NodeRecord,
     pub deadline: Instant,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Link {
     pub state: LinkState,
     pub seq: u32,
@@ -70,12 +73,14 @@ pub(super) struct Link {
     pub cursor: usize,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub state: PeerState,
     /// The lives seen, the current one last.
     pub lives: Vec<Life>,
     pub claims: BTreeMap<GroupId, Claim>,
+    /// In which grant it last said that a group serves.
+    pub serves: BTreeMap<GroupId, Epoch>,
     pub store: Option<StoreId>,
     pub knows_my_store: Option<bool>,
     pub init: Option<Option<InitId>>,
@@ -85,20 +90,22 @@ pub(super) struct Peer {
     pub outside: u8,
     /// Counts the peer's health statements, to compare twice on separate ones.
     pub health_count: u64,
+    /// When the newest of them came.
+    pub health_at: Option<Instant>,
     pub safety: Option<(u16, u16, u16)>,
     pub departing: bool,
     /// Since when it lets questions pass unanswered.
     pub mute_since: Option<Instant>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Life {
     pub incarnation: Incarnation,
     pub identity: Option<(BootId, Predecessor)>,
     pub ended: Option<Ended>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Ended {
     pub how: EndedHow,
     pub at: Instant,
@@ -107,7 +114,7 @@ pub(super) struct Ended {
 }
 
 /// How a peer's life was proven to have ended.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum EndedHow {
     Fenced(FenceScope),
     Guardian,
@@ -116,7 +123,7 @@ pub(super) enum EndedHow {
     Operator,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Claim {
     pub epoch: Epoch,
     pub state: ClaimState,
@@ -125,7 +132,7 @@ pub(super) struct Claim {
     pub highest: Epoch,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Fence {
     pub query: Option<FenceOp>,
     pub shot: Option<FenceOp>,
@@ -138,14 +145,14 @@ pub(super) struct Fence {
     pub last_turn: Option<u64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct FenceOp {
     pub op: OpId,
     pub issued: Instant,
     pub deadline: Instant,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Op {
     pub group: GroupId,
     pub target: OpTarget,
@@ -155,20 +162,20 @@ pub(super) struct Op {
     pub abandoned: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Leaving {
     pub how: LeaveHow,
     /// When nothing was owned any more.
     pub idle_since: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum LeaveHow {
     Depart,
     Reborn,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum Role {
     Waiting,
     Standby,
@@ -189,7 +196,7 @@ pub(super) enum Role {
 }
 
 /// Why an owner stops its resources.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) enum Why {
     Restart,
     Switchover,
@@ -202,7 +209,7 @@ pub(super) enum Why {
     Lapsed,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Group {
     pub role: Role,
     /// The grant of this node, while it owns the group.
@@ -260,15 +267,21 @@ pub(super) struct Group {
     pub third: ThirdParty,
     // --- monitors ---
     pub monitors: Vec<Monitor>,
+    // --- policy ---
+    pub policy: super::policy_state::PolicyState,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Monitor {
     pub next: Instant,
     pub op: Option<OpId>,
+    /// What was found last under this grant.
+    pub finding: Option<super::Finding>,
+    /// What was found last that was not *running*.
+    pub trouble: Option<super::Finding>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Suspended {
     pub since: Instant,
     pub nonce: Nonce,
@@ -276,7 +289,7 @@ pub(super) struct Suspended {
 }
 
 /// The peer gave the group up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Release {
     pub epoch: Epoch,
     pub final_lsn: Option<Lsn>,
@@ -286,7 +299,7 @@ pub(super) struct Release {
 }
 
 /// This node gave the group up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Released {
     pub epoch: Epoch,
     pub final_lsn: Option<Lsn>,
@@ -295,14 +308,14 @@ pub(super) struct Released {
     pub overdue: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Asking {
     pub epoch: Epoch,
     pub nonce: Nonce,
 }
 
 /// The peer asks for an epoch, or was promised one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Wanted {
     pub epoch: Epoch,
     pub nonce: Nonce,
@@ -310,14 +323,14 @@ pub(super) struct Wanted {
 }
 
 /// A copy's membership: the life that owns, or the life that is admitted, and the generation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Admission {
     pub generation: Generation,
     pub incarnation: Incarnation,
 }
 
 /// The owner's question for consent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Ask {
     pub generation: Generation,
     pub nonce: Nonce,
@@ -326,7 +339,7 @@ pub(super) struct Ask {
 }
 
 /// The peer's question for consent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct AskedConsent {
     pub epoch: Epoch,
     pub generation: Generation,
@@ -377,6 +390,7 @@ impl Group {
             outside_seen: None,
             third: ThirdParty::default(),
             monitors: vec![Monitor::default(); resources],
+            policy: super::policy_state::PolicyState::default(),
         }
     }
 

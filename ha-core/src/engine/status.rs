@@ -2,8 +2,11 @@
 
 use super::machine::Engine;
 use super::state::{Group, Role};
-use super::{LinkState, PeerState, Question, RoleName};
-use crate::{Epoch, ExclusionProof, GroupId, Incarnation, Instant, NodeId, SetRecord, StopProof};
+use super::{LinkState, PeerState, PolicyStatus, Question, RoleName};
+use crate::{
+    Epoch, ExclusionProof, GroupId, Incarnation, Instant, NodeId, PolicyRecord, SetRecord, StopProof,
+};
+use serde::{Deserialize, Serialize};
 
 /// A snapshot of an engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +19,8 @@ pub struct Status {
     pub peer: PeerStatus,
     /// The groups.
     pub groups: Vec<GroupStatus>,
+    /// Standby and maintenance, as this node knows them.
+    pub policy: PolicyRecord,
 }
 
 /// The peer in a [`Status`].
@@ -52,10 +57,12 @@ pub struct GroupStatus {
     pub set: SetRecord,
     /// What the operator is asked.
     pub question: Option<Question>,
+    /// Why it is where it is.
+    pub policy: PolicyStatus,
 }
 
 /// How well a group's data is protected, as the owner knows it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Protection {
     /// The group has no mirrored data, or this node does not own it.
@@ -93,7 +100,7 @@ impl Engine {
             fence_lied: st.fence.liar,
         };
         let groups = self.group_ids().map(|g| self.group_status(g)).collect();
-        Status { me: st.me, incarnation: st.incarnation, peer, groups }
+        Status { me: st.me, incarnation: st.incarnation, peer, groups, policy: st.record.policy.clone() }
     }
 
     fn group_status(&self, g: GroupId) -> GroupStatus {
@@ -115,6 +122,7 @@ impl Engine {
             viable: self.is_viable(g),
             set,
             question: gr.question,
+            policy: self.policy_status(g),
         }
     }
 
@@ -151,6 +159,7 @@ impl Engine {
             next = next.min(self.group_deadline(gr));
         }
         for g in self.group_ids() {
+            next = next.min(self.policy_deadline(g));
             next = next.min(self.third_deadline(g));
             if let Some(since) = self.group(g).straggler_since {
                 next = next.min(since + self.straggler_budget(g));

@@ -11,10 +11,11 @@ use crate::config::{ArbiterConfig, Config};
 use crate::{
     Epoch, ExclusionProof, Generation, GroupId, Incarnation, InitId, Instant, NodeId, Nonce, OpId, SetRecord,
 };
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What is known of the third party in one group. All blank where none is configured.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct ThirdParty {
     pub request: Option<Asked>,
     /// The newest reading of this life.
@@ -54,7 +55,7 @@ pub(super) struct ThirdParty {
 }
 
 /// A request under way.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Asked {
     pub op: OpId,
     pub what: ArbiterRequest,
@@ -67,7 +68,7 @@ pub(super) struct Asked {
 }
 
 /// A reading.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct View {
     pub record: Option<OwnerRecord>,
     pub lease: Lease,
@@ -78,7 +79,7 @@ pub(super) struct View {
 }
 
 /// A claim between its intent and its grant.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Claim {
     pub set: SetRecord,
     pub since: Instant,
@@ -89,7 +90,7 @@ pub(super) struct Claim {
 }
 
 /// The owner's question for a promise.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(super) struct Extend {
     pub nonce: Nonce,
     pub since: Instant,

@@ -12,6 +12,7 @@ use super::ending::{EndHook, EndProcess, Ended};
 use super::environment::Surroundings;
 use super::error::{NodeError, Problem, Problems};
 use super::events::EventLog;
+use super::explanations::Explanations;
 use super::fencing::FenceLane;
 use super::identity;
 use super::links::{LinkTraffic, Links, Unopened};
@@ -20,22 +21,32 @@ use super::names::Names;
 use super::node::Node;
 use super::operations::Operations;
 use super::realtime::RealtimeOptions;
+use super::recorder::Recorder;
+use super::recorder_lane::{RecordOptions, RecorderLane, SlotEnd};
 use super::report::{EventReport, StatusReport};
 use crate::api::{Arbiter, Clock, DataSync, FenceDevice, LinkFactory, Resource, StateStore};
 use crate::config::Config;
 use crate::engine::{Boot, Engine, Predecessor};
 use crate::guardian::GuardianClient;
+use crate::replay::LifeStart;
 use crate::timing;
 use crate::wire::{LinkSession, PairKey};
 use crate::{GroupId, LinkId, NodeId, TokenCell};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commands that may wait for the control thread.
 pub const COMMANDS_WAITING: usize = 64;
+
+/// How long a process that must end waits for its last steps to be recorded. Its permissions are revoked by then.
+const RECORD_SETTLES: Duration = Duration::from_millis(5);
+
+/// How long a node that ends in order waits for its record to be written.
+const RECORD_ENDS: Duration = Duration::from_secs(1);
 
 /// Collects the parts of a node. Every part is matched by name with the configuration; [`NodeBuilder::spawn`]
 /// names all that do not fit, at once.
@@ -55,6 +66,7 @@ pub struct NodeBuilder {
     predecessor: Predecessor,
     outside: u8,
     guardian: Option<GuardianClient>,
+    record: Option<RecordOptions>,
 }
 
 impl NodeBuilder {
@@ -74,6 +86,7 @@ impl NodeBuilder {
             predecessor: Predecessor::Leftovers,
             outside: 0,
             guardian: None,
+            record: None,
         }
     }
 
@@ -160,6 +173,13 @@ impl NodeBuilder {
     /// How many outside targets are reachable, as first measured. See [`Node::report_outside`].
     pub const fn outside(mut self, reachable: u8) -> Self {
         self.outside = reachable;
+        self
+    }
+
+    /// Keeps what the engine is fed, and why it decides as it does, in bounded files: see
+    /// [`replay`](crate::replay) and [`Node::explain`]. Without this call explanations are kept in memory only.
+    pub fn record(mut self, options: RecordOptions) -> Self {
+        self.record = Some(options);
         self
     }
 
@@ -297,21 +317,23 @@ impl NodeBuilder {
     ) -> Result<Node, NodeError> {
         let names = Names::new(self.config.clone());
         let traffic = parts.links.iter().map(|u| u.traffic.clone()).collect();
-        let (agents, log) = (parts.agents.clone(), EventLog::new());
+        let (agents, log, explanations) = (parts.agents.clone(), EventLog::new(), Explanations::default());
         let (requests, requested) = mpsc::channel(COMMANDS_WAITING);
         let (ended, how) = watch::channel(None);
         let (started, start) = oneshot::channel();
         let (control_log, control_names, to_self) = (log.clone(), names.clone(), arrivals.clone());
+        let (recording, slot) =
+            RecorderLane::start(self.record.clone(), explanations.clone(), control_log.clone())?;
         let body = move || {
-            let seed = Seed { builder: self, parts, names: control_names, log: control_log, requested };
-            run_control(seed, to_self, arrived, started, &ended);
+            let seed = Seed { builder: self, parts, names: control_names, log: control_log, requested, slot };
+            run_control(seed, recording, to_self, arrived, started, &ended);
         };
         let failed = |source| NodeError::System { what: "start the control thread", source };
         std::thread::Builder::new().name("ha-control".into()).spawn(body).map_err(failed)?;
         let mut abandoned = HaltIfAbandoned(Some(arrivals.clone()));
         let status = start.await.map_err(|_| lane_gone("start the control thread"))??;
         abandoned.0 = None;
-        Ok(Node { names, agents, arrivals, requests, status, log, ended: how, traffic })
+        Ok(Node { names, agents, arrivals, requests, status, log, explanations, ended: how, traffic })
     }
 }
 
@@ -337,6 +359,7 @@ struct Seed {
     names: Names,
     log: EventLog,
     requested: mpsc::Receiver<Request>,
+    slot: SlotEnd,
 }
 
 type Started = oneshot::Sender<Result<watch::Receiver<StatusReport>, NodeError>>;
@@ -344,6 +367,7 @@ type Started = oneshot::Sender<Result<watch::Receiver<StatusReport>, NodeError>>
 /// The body of the control thread.
 fn run_control(
     seed: Seed,
+    recording: RecorderLane,
     arrivals: ArrivalSender,
     arrived: ArrivalReceiver,
     started: Started,
@@ -381,11 +405,13 @@ fn run_control(
         Err(_) if running.get() => (Ended::Crashed, None),
         Err(_) => return,
     };
+    recording.settle(RECORD_SETTLES);
     hook.end(how);
     // Before anybody hears of the end, so that who starts the next life finds ports and store free. A process
     // that must end does not wait for a disk that may be why.
     if let Some(lane) = lane.filter(|_| !how.must_end_process()) {
         lane.close();
+        recording.close(RECORD_ENDS);
     }
     ended.send_replace(Some(how));
 }
@@ -397,7 +423,7 @@ impl Seed {
         arrivals: ArrivalSender,
         arrived: ArrivalReceiver,
     ) -> Result<(Control, watch::Receiver<StatusReport>), NodeError> {
-        let Self { builder, parts, names, log, requested } = self;
+        let Self { builder, parts, names, log, requested, slot } = self;
         let Parts { boot, durable, fence, arbiter, links, agents, handle } = parts;
         let NodeBuilder { config, clock, realtime, guardian, .. } = builder;
         for refusal in realtime.apply() {
@@ -420,8 +446,10 @@ impl Seed {
         }
         let liveness = Liveness::start(&handle, clock.clone(), config.timing.application_stall);
         let now = clock.now();
+        let life = life_start(&config, &boot, now);
+        let recorder = Recorder::new(config.clone(), &life, slot);
         let engine = Engine::boot(config.clone(), boot, now);
-        let first = StatusReport::new(&config.cluster, &names, &engine.status(), &[]);
+        let first = StatusReport::new(&config.cluster, &names, &engine.status(), &[], &[]);
         let (status, watched) = watch::channel(first);
         let turn = Turn::new(now, config.timing.feed_limit);
         let control = Control {
@@ -442,12 +470,20 @@ impl Seed {
             guardian,
             arrivals: arrived,
             requests: requested,
+            recorder,
             log,
             status,
             turn,
         };
         Ok((control, watched))
     }
+}
+
+fn life_start(config: &Config, boot: &Boot, at: crate::Instant) -> LifeStart {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+    let program = env!("CARGO_PKG_VERSION").into();
+    LifeStart { config: config.clone(), boot: boot.clone(), at, wall_ms, program }
 }
 
 /// Ends a node whose `spawn` was dropped before it resolved.

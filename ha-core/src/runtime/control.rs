@@ -25,10 +25,12 @@ use super::links::Links;
 use super::liveness::Liveness;
 use super::names::Names;
 use super::operations::{Operations, Order};
+use super::recorder::Recorder;
 use super::report::{EventReport, StatusReport};
 use crate::api::Clock;
 use crate::config::Config;
 use crate::engine::{Action, ArbiterAnswer, Engine, Event, FenceAnswer, Input, Permission, Status};
+use crate::explain::OpenQuestion;
 use crate::guardian::GuardianClient;
 use crate::{Epoch, GroupId, Instant, OpId};
 use std::collections::{BTreeMap, VecDeque};
@@ -65,6 +67,7 @@ pub(super) struct Control {
     pub(super) guardian: Option<GuardianClient>,
     pub(super) arrivals: ArrivalReceiver,
     pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) recorder: Recorder,
     pub(super) log: EventLog,
     pub(super) status: watch::Sender<StatusReport>,
     pub(super) turn: Turn,
@@ -85,6 +88,7 @@ pub(super) struct Turn {
     owned: Vec<(GroupId, Epoch)>,
     published: Option<Status>,
     refusals: Vec<Option<String>>,
+    questions: Vec<OpenQuestion>,
     published_at: Instant,
     status_stale: bool,
     fed_at: Instant,
@@ -104,6 +108,7 @@ impl Turn {
             owned: Vec::new(),
             published: None,
             refusals: Vec::new(),
+            questions: Vec::new(),
             published_at: now,
             status_stale: true,
             fed_at: Instant::ZERO,
@@ -119,6 +124,7 @@ impl Control {
         loop {
             self.carry_out_pending();
             self.publish();
+            self.hand_over_record();
             self.feed_guardian();
             if let Some(ended) = self.turn.ended {
                 self.say_farewell(ended).await;
@@ -252,19 +258,27 @@ impl Control {
             return;
         }
         let now = self.now();
+        self.recorder.input(now, &input);
         self.engine.handle(now, input);
         self.carry_out_pending();
+    }
+
+    fn hand_over_record(&mut self) {
+        let now = self.now();
+        self.recorder.hand_over(now, &self.engine);
     }
 
     fn carry_out_pending(&mut self) {
         let mut actions = std::mem::take(&mut self.turn.actions);
         let mut moved = false;
         while let Some(action) = self.engine.next_action() {
+            self.recorder.action(&action);
             match action {
                 Action::Token { group, permission } => moved |= self.permit(group, permission),
                 other => actions.push(other),
             }
         }
+        self.recorder.finish();
         if moved {
             // Before any effect of the new role begins, the guardian must know what it would have to release.
             self.refresh_status();
@@ -406,7 +420,10 @@ impl Control {
         let now = self.now();
         (self.turn.status_stale, self.turn.published_at) = (false, now);
         let (status, refusals) = (self.engine.status(), self.links.refusals());
-        if self.turn.published.as_ref() == Some(&status) && self.turn.refusals == refusals {
+        let asked = status.groups.iter().filter(|g| g.question.is_some());
+        let questions: Vec<_> = asked.filter_map(|g| self.engine.open_question(g.group, now)).collect();
+        let unchanged = self.turn.refusals == refusals && self.turn.questions == questions;
+        if unchanged && self.turn.published.as_ref() == Some(&status) {
             return;
         }
         let owned = self.engine.owned();
@@ -414,9 +431,9 @@ impl Control {
             self.turn.owned = owned;
             self.turn.fed_at = Instant::ZERO;
         }
-        let report = StatusReport::new(&self.config.cluster, &self.names, &status, &refusals);
+        let report = StatusReport::new(&self.config.cluster, &self.names, &status, &refusals, &questions);
         self.status.send_replace(report);
-        (self.turn.published, self.turn.refusals) = (Some(status), refusals);
+        (self.turn.published, self.turn.refusals, self.turn.questions) = (Some(status), refusals, questions);
     }
 
     /// Ends the node in order: permissions first, then the last beats.

@@ -67,3 +67,36 @@ impl Environment for AgentEnvironment {
         Ok(())
     }
 }
+
+/// Time and tasks of the tokio runtime it is used in, and no guardian: for driving an agent or a mirror by hand, in a tool,
+/// a benchmark or a test. Undo steps are accepted and kept nowhere.
+///
+/// ```
+/// use ha_core::api::{Clock, Ctx};
+/// use ha_core::runtime::{BootClock, Unguarded};
+/// use ha_core::{Epoch, GroupId, TokenCell};
+/// use std::{sync::Arc, time::Duration};
+/// let deadline = BootClock.now() + Duration::from_secs(10);
+/// let ctx = Ctx::new(Arc::new(Unguarded), Epoch(1), deadline, TokenCell::new(GroupId(0)));
+/// assert!(ctx.remaining() > Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Unguarded;
+
+impl Environment for Unguarded {
+    fn now(&self) -> Instant {
+        super::BootClock.now()
+    }
+
+    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+
+    fn remember_undo(&self, _: Undo) -> Result<(), UndoError> {
+        Ok(())
+    }
+}

@@ -88,6 +88,24 @@ pub enum NodeError {
         /// The configured names.
         expected: String,
     },
+    /// No node of that name.
+    #[error("found no node \"{found}\", expected one of: {expected}")]
+    UnknownNode {
+        /// The name that was given.
+        found: String,
+        /// The configured names.
+        expected: String,
+    },
+    /// No question about the group has that answer.
+    #[error("found no answer \"{found}\" about group \"{group}\", expected one of: {expected}")]
+    NoSuchAnswer {
+        /// The answer that was given.
+        found: String,
+        /// About which group.
+        group: String,
+        /// The answers to the question that stands.
+        expected: String,
+    },
     /// Too many commands wait already; try again.
     #[error("{limit} commands wait already; try again when the node took some")]
     Busy {

@@ -1,7 +1,8 @@
 //! The configured names behind the engine's numbers.
 
+use super::error::NodeError;
 use crate::config::Config;
-use crate::{GroupId, LinkId, NodeId};
+use crate::{GroupId, LinkId, NodeId, PolicyScope};
 use std::sync::Arc;
 
 /// Looks names up; an unknown number is shown as it is.
@@ -29,6 +30,23 @@ impl Names {
         let resource =
             self.0.groups.get(usize::from(group.0)).and_then(|g| g.resources.get(usize::from(place)));
         resource.map_or_else(|| format!("resource {place}"), |r| r.name.clone())
+    }
+
+    /// What a scope is, and its name if it has one.
+    pub(super) fn scope(&self, scope: PolicyScope) -> (&'static str, Option<String>) {
+        match scope {
+            PolicyScope::Cluster => ("cluster", None),
+            PolicyScope::Node(n) => ("node", Some(self.node(n))),
+            PolicyScope::Group(g) => ("group", Some(self.group(g))),
+        }
+    }
+
+    pub(super) fn find_node(&self, name: &str) -> Result<NodeId, NodeError> {
+        let place = (0u8..).zip(&self.0.nodes).find(|(_, n)| n.name == name);
+        place.map(|(place, _)| NodeId(place)).ok_or_else(|| {
+            let names: Vec<_> = self.0.nodes.iter().map(|n| format!("\"{}\"", n.name)).collect();
+            NodeError::UnknownNode { found: name.into(), expected: names.join(", ") }
+        })
     }
 
     pub(super) fn find_group(&self, name: &str) -> Option<GroupId> {

@@ -6,11 +6,13 @@ use super::builder::{COMMANDS_WAITING, NodeBuilder, halt};
 use super::ending::Ended;
 use super::error::NodeError;
 use super::events::{EventLog, EventStream};
+use super::explanations::Explanations;
 use super::links::LinkTraffic;
 use super::names::Names;
 use super::report::StatusReport;
 use crate::config::Config;
 use crate::engine::Command;
+use crate::explain::Explanation;
 use crate::{GroupId, NodeId, TokenCell};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +29,7 @@ pub struct Node {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) status: watch::Receiver<StatusReport>,
     pub(super) log: EventLog,
+    pub(super) explanations: Explanations,
     pub(super) ended: watch::Receiver<Option<Ended>>,
     pub(super) traffic: Vec<Arc<LinkTraffic>>,
 }
@@ -47,6 +50,14 @@ impl Node {
     #[must_use]
     pub fn events(&self) -> EventStream {
         self.log.reader(self.ended.clone())
+    }
+
+    /// Why this node decided as it did: the newest [`EXPLANATIONS_KEPT`](super::EXPLANATIONS_KEPT) decisions, oldest
+    /// first, those of earlier lives included where [`NodeBuilder::record`] keeps them. A decision is explained
+    /// within milliseconds, behind everything else that the node does.
+    #[must_use]
+    pub fn explain(&self) -> Vec<Arc<Explanation>> {
+        self.explanations.all()
     }
 
     /// What each link sent, received and refused so far, in the order of the configuration.
@@ -78,6 +89,25 @@ impl Node {
     /// [`NodeError::Busy`] or [`NodeError::Ended`]: the command was not taken.
     pub fn command(&self, command: Command) -> Result<(), NodeError> {
         self.request(Request::Command(command))
+    }
+
+    /// Gives an answer to the question about the group called `name`: one of the
+    /// [`QuestionReport::answers`](super::QuestionReport::answers) of the status that has a command. Read there
+    /// what it does and risks before. Whether it was refused is an event.
+    ///
+    /// # Errors
+    /// As [`Node::command`], [`NodeError::UnknownGroup`], and [`NodeError::NoSuchAnswer`].
+    pub fn answer(&self, name: &str, answer: &str) -> Result<(), NodeError> {
+        self.group(name)?;
+        let question = self.status.borrow().group(name).and_then(|g| g.question.clone());
+        let answers = question.map(|q| q.answers).unwrap_or_default();
+        let given = answers.iter().find(|a| a.name == answer).and_then(|a| a.command);
+        let Some(command) = given else {
+            let possible: Vec<_> = answers.iter().filter(|a| a.command.is_some()).map(|a| &*a.name).collect();
+            let expected = if possible.is_empty() { "none now".to_owned() } else { possible.join(", ") };
+            return Err(NodeError::NoSuchAnswer { found: answer.into(), group: name.into(), expected });
+        };
+        self.command(command)
     }
 
     /// Moves the group called `name` to the other node.

@@ -205,13 +205,15 @@ async fn call(agent: &Agent, kind: OpKind, ctx: &Ctx) -> Result<OpResult, Resour
     match (agent, kind) {
         (Agent::Resource(r), OpKind::Start) => r.start(ctx).await.map(|()| DONE),
         (Agent::Resource(r), OpKind::Stop) => r.stop(ctx).await.map(|()| DONE),
+        (Agent::Resource(r), OpKind::Drain) => r.drain(ctx).await.map(|()| DONE),
+        (Agent::Resource(r), OpKind::Resume) => r.resume(ctx).await.map(|()| DONE),
         (Agent::Resource(r), OpKind::Monitor) => Ok(OpResult::Health(r.monitor(ctx).await)),
         (Agent::Data(d), OpKind::Promote(rule)) => d.promote(ctx, rule).await.map(|()| DONE),
         (Agent::Data(d), OpKind::Demote) => d.demote(ctx).await.map(|final_lsn| OpResult::Done { final_lsn }),
         (Agent::Resource(r), OpKind::Promote(_) | OpKind::Demote) => {
             Err(ResourceError::new(r.name(), "a resource has no data role to change"))
         }
-        (Agent::Data(_), OpKind::Start | OpKind::Stop | OpKind::Monitor) => {
+        (Agent::Data(_), OpKind::Start | OpKind::Stop | OpKind::Monitor | OpKind::Drain | OpKind::Resume) => {
             Err(ResourceError::new("data", "data is promoted and demoted, never started"))
         }
     }

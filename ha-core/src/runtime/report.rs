@@ -1,7 +1,9 @@
 //! What operators and programs read: the engine's snapshot and events with names instead of numbers.
 
 use super::names::Names;
+use super::policy::{OrderReport, PolicyReport};
 use crate::engine::{ArbiterState, Event, EventKind, GroupStatus, Status};
+use crate::explain::{Answer, OpenQuestion};
 use crate::{Instant, SetRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,6 +23,9 @@ pub struct StatusReport {
     pub peer: PeerReport,
     /// The groups, in the order of the configuration.
     pub groups: Vec<GroupReport>,
+    /// What operators ordered about standby and maintenance, as this node knows it.
+    #[serde(default)]
+    pub orders: Vec<OrderReport>,
 }
 
 /// The other node in a [`StatusReport`].
@@ -74,6 +79,9 @@ pub struct GroupReport {
     pub set: SetRecord,
     /// What the operator is asked, if anything.
     pub question: Option<QuestionReport>,
+    /// Why it is where it is.
+    #[serde(default)]
+    pub policy: PolicyReport,
 }
 
 /// An open question in a [`GroupReport`].
@@ -82,13 +90,32 @@ pub struct GroupReport {
 pub struct QuestionReport {
     /// A short name, for example `no-stop-proof`.
     pub kind: String,
-    /// What is missing, and what each answer risks.
+    /// One sentence.
     pub text: String,
+    /// Why the node does not decide it by itself: each way, and what is missing for it.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// What can be answered (see [`Node::answer`](super::Node::answer)), what each answer does and what it risks.
+    #[serde(default)]
+    pub answers: Vec<Answer>,
+}
+
+impl QuestionReport {
+    fn new(question: crate::engine::Question, open: Option<&OpenQuestion>) -> Self {
+        let (missing, answers) = open.map(|o| (o.missing.clone(), o.answers.clone())).unwrap_or_default();
+        Self { kind: kebab(&question), text: question.to_string(), missing, answers }
+    }
 }
 
 impl StatusReport {
-    /// `refusals`: the last one of each link, or none.
-    pub(super) fn new(cluster: &str, names: &Names, status: &Status, refusals: &[Option<String>]) -> Self {
+    /// `refusals`: the last one of each link, or none. `questions`: those of the groups that have one.
+    pub(super) fn new(
+        cluster: &str,
+        names: &Names,
+        status: &Status,
+        refusals: &[Option<String>],
+        questions: &[OpenQuestion],
+    ) -> Self {
         let links = (0u8..).map(crate::LinkId).zip(&status.peer.links);
         let peer = PeerReport {
             node: names.node(crate::config::Config::peer_of(status.me)),
@@ -108,7 +135,8 @@ impl StatusReport {
             node: names.node(status.me),
             incarnation: format!("{:032x}", status.incarnation.0),
             peer,
-            groups: status.groups.iter().map(|g| GroupReport::new(names, g)).collect(),
+            orders: super::policy::orders(names, status),
+            groups: status.groups.iter().map(|g| GroupReport::new(names, g, questions)).collect(),
         }
     }
 
@@ -120,7 +148,8 @@ impl StatusReport {
 }
 
 impl GroupReport {
-    fn new(names: &Names, g: &GroupStatus) -> Self {
+    fn new(names: &Names, g: &GroupStatus, questions: &[OpenQuestion]) -> Self {
+        let open = questions.iter().find(|q| q.group == g.group);
         Self {
             group: names.group(g.group),
             role: kebab(&g.role),
@@ -130,7 +159,8 @@ impl GroupReport {
             protection: kebab(&g.protection),
             viable: g.viable,
             set: g.set,
-            question: g.question.map(|q| QuestionReport { kind: kebab(&q), text: q.to_string() }),
+            policy: PolicyReport::new(names, g.group, &g.policy),
+            question: g.question.map(|q| QuestionReport::new(q, open)),
         }
     }
 }
@@ -268,12 +298,40 @@ fn describe_of_group(names: &Names, kind: &EventKind) -> Description {
         EventKind::OpOverrun { group } => {
             ("op-overrun", Some(group), "an operation overran its budget".into(), vec![])
         }
+        EventKind::Found { group, resource, health, cause } => {
+            let (resource, health, cause) = (names.resource(group, resource), kebab(&health), kebab(&cause));
+            let text = format!("resource {resource} is found {health} ({cause})");
+            let fields = vec![("resource", resource), ("health", health), ("cause", cause)];
+            ("found", Some(group), text, fields)
+        }
+        EventKind::Moving { group, reason } => {
+            let reason = kebab(&reason);
+            ("moving", Some(group), format!("is to be handed over: {reason}"), vec![("reason", reason)])
+        }
+        EventKind::Quarantined { group } => {
+            let text = "failed here too often, and is not started here again until that is forgotten";
+            ("quarantined", Some(group), text.into(), vec![])
+        }
+        EventKind::FailuresFaded { group } => {
+            ("failures-faded", Some(group), "its failures here are forgotten".into(), vec![])
+        }
+        EventKind::Policy { scope, standby, maintenance } => {
+            let (kind, name) = names.scope(scope);
+            let what = match (standby, maintenance) {
+                (false, false) => "is under policy again",
+                (true, false) => "stands by",
+                (false, true) => "is in maintenance",
+                (true, true) => "stands by, in maintenance",
+            };
+            let name = name.map(|n| format!(" {n}")).unwrap_or_default();
+            ("policy", None, format!("the {kind}{name} {what}"), vec![("scope", kind.into())])
+        }
         ref other => ("other", None, format!("{other:?}"), vec![]),
     }
 }
 
 /// The name of a variant without data, as it is written in JSON: `HalfOpen` becomes `half-open`.
-fn kebab(value: &impl fmt::Debug) -> String {
+pub(super) fn kebab(value: &impl fmt::Debug) -> String {
     let camel = format!("{value:?}");
     let mut name = String::with_capacity(camel.len() + 4);
     for (i, c) in camel.chars().take_while(|c| c.is_alphanumeric()).enumerate() {
@@ -311,6 +369,7 @@ mod tests {
             viable: false,
             set: SetRecord::Never,
             question: Some(Question::NoStopProof),
+            policy: crate::engine::PolicyStatus::default(),
         };
         let peer = PeerStatus {
             state: PeerState::Alive,
@@ -318,8 +377,9 @@ mod tests {
             links: vec![LinkState::HalfOpen],
             fence_lied: false,
         };
-        let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group] };
-        let report = StatusReport::new("post", &names(), &status, &[Some("noise".into())]);
+        let policy = crate::PolicyRecord::default();
+        let status = Status { me: NodeId(0), incarnation: Incarnation(5), peer, groups: vec![group], policy };
+        let report = StatusReport::new("post", &names(), &status, &[Some("noise".into())], &[]);
         assert_eq!((report.node.as_str(), report.peer.node.as_str()), ("left", "right"));
         assert_eq!(
             report.peer.links[0],

@@ -4,6 +4,7 @@
 //! runs and never while it is stopped by a signal; they are dropped when its process dies.
 
 use super::cluster::{Cluster, Event, nanos};
+use super::fault::Fault;
 use super::node::Op;
 use crate::api::{Ctx, Environment, Resource, UndoError};
 use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
@@ -97,6 +98,10 @@ pub(super) struct Agents {
     times: Option<[Arc<NodeTime>; 2]>,
     tasks: BTreeMap<u64, Task>,
     next: u64,
+    /// How often an operation waited.
+    pub(super) awaits: u64,
+    /// What strikes at which of them.
+    pub(super) armed: Option<(u64, Fault)>,
 }
 
 impl fmt::Debug for Agents {
@@ -182,6 +187,8 @@ impl Cluster {
             let result = match op.kind {
                 OpKind::Start => agent.start(&inner).await,
                 OpKind::Stop => agent.stop(&inner).await,
+                OpKind::Drain => agent.drain(&inner).await,
+                OpKind::Resume => agent.resume(&inner).await,
                 _ => return OpResult::Health(agent.monitor(&inner).await),
             };
             result.map_or(OpResult::Failed, |()| OpResult::Done { final_lsn: None })
@@ -223,7 +230,13 @@ impl Cluster {
         }
         match polled {
             Poll::Ready(result) => self.agent_done(node, task.op, result),
-            Poll::Pending => self.poll_again(id, task, &timers),
+            Poll::Pending => {
+                let operation = task.op.is_some();
+                self.poll_again(id, task, &timers);
+                if operation {
+                    self.an_operation_waits();
+                }
+            }
         }
         self.poll_woken();
     }

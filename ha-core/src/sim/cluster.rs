@@ -3,6 +3,7 @@
 use super::agents::Agents;
 use super::arbiter::ThirdParty;
 use super::clock::DriftClock;
+use super::disk::RecordDisk;
 use super::fault::Fault;
 use super::invariant::{Broken, Epochs, Shots, Verdict};
 use super::mirror::{Mirror, Rec};
@@ -14,7 +15,9 @@ use super::rng::Rng;
 use super::scenario::{Scenario, Trap};
 use super::timeline::{Timeline, What};
 use super::{Cut, Options};
-use crate::engine::{Action, ArbiterAnswer, ArbiterRequest, Beat, FenceAnswer, ReleasedNotice, Status};
+use crate::engine::{
+    Action, ArbiterAnswer, ArbiterRequest, Beat, Command, FenceAnswer, ReleasedNotice, Status,
+};
 use crate::{BootId, GroupId, Incarnation, InitId, Instant, NodeRecord, OpId, StoreId};
 use std::time::Duration;
 
@@ -27,7 +30,7 @@ pub(super) enum Event {
     Beat { to: usize, link: u8, beat: Beat },
     Notice { to: usize, notice: Box<ReleasedNotice> },
     Wake { node: usize, life: u32 },
-    Persisted { node: usize, life: u32, ok: bool },
+    Persisted { node: usize, life: u32 },
     OpDone { node: usize, life: u32, op: OpId },
     FenceAct { by: usize, life: u32, op: OpId, shoot: bool, ordered: u64 },
     FenceAnswer { by: usize, life: u32, op: OpId, answer: FenceAnswer },
@@ -47,6 +50,7 @@ pub(super) enum Event {
     Undone { node: usize, cycle: u32, of: Box<Mourning> },
     Restart { node: usize, cycle: u32 },
     PowerOn { node: usize, cycle: u32 },
+    MoveRecordAway { node: usize },
     Resume { node: usize, pause: u32 },
     AddressLapses { node: usize, cycle: u32, life: u32 },
     Fault(Fault),
@@ -66,8 +70,10 @@ pub(super) enum Mending {
     Cut(Reach, Cut),
     Loss(u8),
     Slow(u8),
+    Disk(usize),
     Outside(usize),
     Application(usize),
+    Policy(Command),
     Arbiter(super::arbiter::Trouble),
 }
 
@@ -100,6 +106,8 @@ pub struct Cluster {
     pub(super) probes: Probes,
     pub(super) timeline: Timeline,
     pub(super) broken: Option<Broken>,
+    /// When both nodes first acted for one group (true time), whatever excuses it.
+    pub(super) twice_active: Option<u64>,
     pub(super) lives: u32,
     pub(super) injected: u64,
     pub(super) total_loss: bool,
@@ -110,6 +118,18 @@ pub struct Cluster {
     pub(super) agents: Agents,
     pub(super) drained: Vec<Action>,
     pub(super) handled: u64,
+    pub(super) logs: Vec<LifeLog>,
+    /// A campaign of the user's: its seeds are replayed by it.
+    pub(super) own: bool,
+}
+
+/// The record of one life of a node: entries as [`replay`](crate::replay) reads them.
+#[derive(Clone, Debug)]
+pub struct LifeLog {
+    /// Which node, 0 or 1.
+    pub node: usize,
+    /// The entries, from [`LogReader::from_frames`](crate::replay::LogReader::from_frames).
+    pub frames: Vec<u8>,
 }
 
 impl Cluster {
@@ -123,12 +143,19 @@ impl Cluster {
         let groups = &scenario.configs[0].groups;
         let nodes = [0, 1].map(|i: i64| {
             let ppm = rng.range(0, 501).cast_signed() - 250;
+            let begin = scenario.clocks_begin[usize::from(i != 0)];
+            let at = nanos(begin) + rng.range(0, SECOND);
+            let (boot, store) = (BootId(rng.id()), StoreId(rng.id()));
+            let chance = Rng::new(scenario.seed ^ 0xd15c ^ i.unsigned_abs());
             Node {
-                clock: DriftClock::new(0, (1 + i.unsigned_abs()) * 1000 * SECOND + rng.range(0, SECOND), ppm),
+                clock: DriftClock::new(0, at, ppm),
                 power: true,
                 cycle: 0,
-                boot: BootId(rng.id()),
-                record: NodeRecord::blank(StoreId(rng.id()), init),
+                boot,
+                record: NodeRecord::blank(store, init),
+                disk: RecordDisk::new(store, init, chance),
+                stalled_until: 0,
+                unreadable: false,
                 process: None,
                 guardian: Guardian::Absent,
                 pauses: 0,
@@ -162,6 +189,7 @@ impl Cluster {
             probes: Probes::default(),
             timeline: Timeline::default(),
             broken: None,
+            twice_active: None,
             lives: 0,
             injected: 0,
             total_loss: false,
@@ -172,6 +200,8 @@ impl Cluster {
             agents: Agents::default(),
             drained: Vec::new(),
             handled: 0,
+            logs: Vec::new(),
+            own: false,
             mirrors,
             rng,
             options,
@@ -234,6 +264,18 @@ impl Cluster {
         &self.timeline
     }
 
+    /// The records of all lives so far, the ended ones first; none without [`Options::replay`].
+    #[must_use]
+    pub fn logs(&self) -> Vec<LifeLog> {
+        let mut logs = self.logs.clone();
+        for (node, n) in self.nodes.iter().enumerate() {
+            if let Some(recording) = n.process.as_ref().and_then(|p| p.recording.as_ref()) {
+                logs.push(LifeLog { node, frames: recording.frames().to_vec() });
+            }
+        }
+        logs
+    }
+
     /// How often what was reached so far.
     #[must_use]
     pub const fn probes(&self) -> &Probes {
@@ -244,6 +286,13 @@ impl Cluster {
     #[must_use]
     pub const fn broken(&self) -> Option<&Broken> {
         self.broken.as_ref()
+    }
+
+    /// When both nodes first acted with one group's permission, were it on an assumption or a device's lie, for
+    /// which [`broken`](Self::broken) excuses them.
+    #[must_use]
+    pub fn twice_active(&self) -> Option<Duration> {
+        self.twice_active.map(Duration::from_nanos)
     }
 
     /// True time since the start.
@@ -270,12 +319,12 @@ impl Cluster {
         self.mirrors.get(usize::from(group.0)).and_then(Option::as_ref).map_or(0, |m| m.acknowledged.len())
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(super) fn happen(&mut self, event: Event) {
         match event {
             Event::Beat { to, link, beat } => self.beat_arrives(to, link, beat),
             Event::Notice { to, notice } => self.notice_arrives(to, *notice),
             Event::Wake { node, life } => self.wake(node, life),
-            Event::Persisted { node, life, ok } => self.persisted(node, life, ok),
+            Event::Persisted { node, life } => self.persisted(node, life),
             Event::OpDone { node, life, op } => self.op_done(node, life, op),
             Event::FenceAct { by, life, op, shoot, ordered } => self.fence_acts(by, life, op, shoot, ordered),
             Event::FenceAnswer { by, life, op, answer } => self.fence_answers(by, life, op, answer),
@@ -301,6 +350,7 @@ impl Cluster {
             Event::Undone { node, cycle, of } => self.undone(node, cycle, *of),
             Event::Restart { node, cycle } => self.restart(node, cycle),
             Event::PowerOn { node, cycle } => self.power_on(node, cycle),
+            Event::MoveRecordAway { node } => self.move_record_away(node),
             Event::Resume { node, pause } => self.resume(node, pause),
             Event::AddressLapses { node, cycle, life } => self.address_lapses(node, cycle, life),
             Event::Fault(fault) => self.fault(fault),
@@ -308,10 +358,11 @@ impl Cluster {
             Event::Operator => self.operator(),
             Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
             Event::Trust { node } => self.trust_fence(node),
-            Event::Force { node, group } => {
-                self.command(node, crate::engine::Command::ForceCurrent { group })
+            Event::Force { node, group } => self.command(node, Command::ForceCurrent { group }),
+            Event::Mended { node, group } => {
+                self.command(node, Command::ClearFailures(group));
+                self.end_policies(node);
             }
-            Event::Mended { node, group } => self.command(node, crate::engine::Command::ClearFailures(group)),
             Event::Heal => self.heal(),
             Event::Poll { task } => self.poll_agent(task),
         }

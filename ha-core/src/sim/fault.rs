@@ -1,5 +1,6 @@
 //! What can go wrong, by name.
 
+use crate::PolicyScope;
 use std::fmt;
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ pub enum ResourceFault {
     PromoteHangs,
     /// The next demotion of the data never ends.
     DemoteHangs,
+    /// The next drain takes longer than its budget.
+    DrainHangs,
+    /// What was drained does not accept work again.
+    ResumeFails,
 }
 
 /// One fault. Those with a span mend themselves after it.
@@ -91,6 +96,20 @@ pub enum Fault {
     SlowDisk(usize, Duration, Duration),
     /// The next write of the record fails.
     DiskError(usize),
+    /// No block of the record's disk is free.
+    DiskFull(usize, Duration),
+    /// No write of the record completes before the span is over.
+    DiskStalls(usize, Duration),
+    /// The disk calls writes of the record durable that are in its cache only: a loss of power may take them.
+    /// Outside of what the rules assume, so a run that loses something by it is excused.
+    LostCache(usize, Duration),
+    /// The node loses power and every copy of its record is unreadable; powered on again after the span. An
+    /// operator moves the file away: it boots without a record.
+    DamagedRecord(usize, Duration),
+    /// One direction or both of a link hold their frames back and deliver all of them after the span.
+    Clog(u8, Cut, Duration),
+    /// The same on the mirror's path.
+    ClogMirror(Cut, Duration),
     /// The guardian's next undo fails and leaves something behind.
     UndoFails(usize),
     /// The node no longer sees the outside.
@@ -109,6 +128,10 @@ pub enum Fault {
     ArbiterForgets(u8),
     /// An operator moves the group away from its owner.
     Switchover(u8),
+    /// An operator lets the node stand by for the span.
+    Standby(usize, Duration),
+    /// An operator begins maintenance, for the span.
+    Maintenance(PolicyScope, Duration),
     /// An operator shuts the node down in good order; started again after the span.
     Shutdown(usize, Duration),
 }
@@ -141,6 +164,12 @@ impl Fault {
             Self::Resource(..) => "Resource",
             Self::SlowDisk(..) => "SlowDisk",
             Self::DiskError(_) => "DiskError",
+            Self::DiskFull(..) => "DiskFull",
+            Self::DiskStalls(..) => "DiskStalls",
+            Self::LostCache(..) => "LostCache",
+            Self::DamagedRecord(..) => "DamagedRecord",
+            Self::Clog(..) => "Clog",
+            Self::ClogMirror(..) => "ClogMirror",
             Self::UndoFails(_) => "UndoFails",
             Self::NoOutside(..) => "NoOutside",
             Self::StallApplication(..) => "StallApplication",
@@ -150,6 +179,8 @@ impl Fault {
             Self::ArbiterMute(_) => "ArbiterMute",
             Self::ArbiterForgets(_) => "ArbiterForgets",
             Self::Switchover(_) => "Switchover",
+            Self::Standby(..) => "Standby",
+            Self::Maintenance(..) => "Maintenance",
             Self::Shutdown(..) => "Shutdown",
         }
     }
@@ -184,6 +215,14 @@ impl fmt::Display for Fault {
             Self::Resource(n, g, r, what) => write!(f, "group {g} resource {r} on node {n}: {what:?}"),
             Self::SlowDisk(n, by, d) => write!(f, "record writes of node {n} take up to {by:?} for {d:?}"),
             Self::DiskError(n) => write!(f, "the next record write of node {n} fails"),
+            Self::DiskFull(n, d) => write!(f, "the disk of node {n} is full for {d:?}"),
+            Self::DiskStalls(n, d) => write!(f, "record writes of node {n} stall for {d:?}"),
+            Self::LostCache(n, d) => {
+                write!(f, "the disk of node {n} only pretends to write its record for {d:?}")
+            }
+            Self::DamagedRecord(n, d) => write!(f, "node {n} loses power and its record for {d:?}"),
+            Self::Clog(l, c, d) => write!(f, "link {l} clogged ({c:?}) for {d:?}"),
+            Self::ClogMirror(c, d) => write!(f, "the mirror's path clogged ({c:?}) for {d:?}"),
             Self::UndoFails(n) => write!(f, "the next undo on node {n} fails"),
             Self::NoOutside(n, d) => write!(f, "node {n} loses the outside for {d:?}"),
             Self::StallApplication(n, d) => write!(f, "the application of node {n} stalls for {d:?}"),
@@ -193,6 +232,8 @@ impl fmt::Display for Fault {
             Self::ArbiterMute(d) => write!(f, "every other answer of the arbiter is lost for {d:?}"),
             Self::ArbiterForgets(n) => write!(f, "the arbiter forgets its last {n} swaps"),
             Self::Switchover(g) => write!(f, "an operator moves group {g}"),
+            Self::Standby(n, d) => write!(f, "an operator lets node {n} stand by for {d:?}"),
+            Self::Maintenance(scope, d) => write!(f, "an operator begins maintenance of {scope:?} for {d:?}"),
             Self::Shutdown(n, d) => write!(f, "an operator shuts node {n} down for {d:?}"),
         }
     }

@@ -1,9 +1,9 @@
 //! How processes end: kills, the guardian's last word, restarts, signals, power.
 
-use super::cluster::{Cluster, Event, MS, SECOND, nanos};
+use super::cluster::{Cluster, Event, LifeLog, MS, SECOND, nanos};
 use super::node::{Guardian, Mourning};
 use crate::engine::{Input, OpTarget, Permission, ReleasedNotice};
-use crate::{BootId, FenceScope, GroupId, NodeRecord, StoreId};
+use crate::{BootId, FenceScope, GroupId};
 
 impl Cluster {
     /// Whether something of an earlier life is still there.
@@ -21,7 +21,6 @@ impl Cluster {
 
     /// The process is gone: services end with it, an address stays until it is undone or lapses.
     pub(super) fn process_ends(&mut self, node: usize) -> Option<Mourning> {
-        let lucky = self.rng.chance(500);
         let now = self.now;
         if self.nodes[1 - node].lied_about {
             // Who believed it ends before it could be found out, and leaves its successor what it made of it.
@@ -35,9 +34,7 @@ impl Cluster {
             // It will never find out; what it left behind is the lie's.
             self.tainted.fill(true);
         }
-        if lucky && let Some((_, record)) = process.write.clone() {
-            n.record = record;
-        }
+        n.disk.process_ended(process.write.as_ref().map(|(_, record)| record));
         for op in process.ops.values() {
             // A start under way may have put its address up already.
             if let OpTarget::Resource(0) = op.target
@@ -46,17 +43,21 @@ impl Cluster {
                 n.running[usize::from(op.group.0)][0].there = true;
             }
         }
-        for group in &mut n.running {
-            for (place, running) in group.iter_mut().enumerate() {
-                running.there &= place == 0;
-                running.serves &= place == 0;
+        for (at, group) in n.running.iter_mut().enumerate() {
+            for (place, running) in (0u8..).zip(group) {
+                // A modelled address outlives its process; a user's agent ends with it.
+                let address = place == 0 && !self.agents.owns(at, place);
+                running.there &= address;
+                running.serves &= address;
                 running.quirks.clear();
             }
         }
         if let Some(recording) = &process.recording {
             let verdict = recording.replay(node);
+            self.logs.push(LifeLog { node, frames: recording.frames().to_vec() });
             self.check(verdict);
         }
+        self.reread_record(node);
         self.agents.ended(node);
         let owned =
             (0u8..).zip(&process.owned).filter_map(|(g, epoch)| epoch.map(|e| (GroupId(g), e))).collect();
@@ -167,7 +168,7 @@ impl Cluster {
                     continue;
                 }
                 let Some(path) = self.network.path(link, node) else { continue };
-                if let Some(delay) = path.arrivals(&mut self.rng)[0] {
+                if let Some(delay) = path.arrivals(self.now, &mut self.rng)[0] {
                     let notice = Box::new(notice.clone());
                     self.after(again + delay, Event::Notice { to: 1 - node, notice });
                 }
@@ -236,6 +237,7 @@ impl Cluster {
         self.clear_running(node);
         let now = self.now;
         let n = &mut self.nodes[node];
+        n.disk.lose_power();
         n.power = false;
         n.cycle += 1;
         n.pauses += 1;
@@ -243,6 +245,7 @@ impl Cluster {
         n.mourning = None;
         n.disturbed = now;
         let cycle = n.cycle;
+        self.reread_record(node);
         for mirror in self.mirrors.iter_mut().flatten() {
             let copy = &mut mirror.copies[node];
             let lucky = self.rng.index(copy.log.len() - copy.durable.min(copy.log.len()) + 1);
@@ -271,10 +274,7 @@ impl Cluster {
 
     /// A blank disk in a node without power.
     pub(super) fn replace_disk(&mut self, node: usize) {
-        self.disk_replaced = true;
-        self.nodes[node].record = NodeRecord::blank(StoreId(self.rng.id()), None);
-        self.nodes[node].blank = true;
-        self.epochs.iter_mut().for_each(|e| e.forget(node));
+        self.blank_record(node);
         for mirror in self.mirrors.iter_mut().flatten() {
             mirror.copies[node] = super::mirror::Copy::default();
         }

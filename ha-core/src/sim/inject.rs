@@ -5,8 +5,8 @@ use super::cluster::{Cluster, Event, MS, Mending, nanos};
 use super::fault::{Cut, Fault, ResourceFault};
 use super::network::Reach;
 use super::timeline::What;
-use crate::GroupId;
 use crate::engine::{Command, Input};
+use crate::{GroupId, NodeId};
 use std::time::Duration;
 
 impl Cluster {
@@ -44,6 +44,21 @@ impl Cluster {
                 self.nodes[n].slow_disk = Some((nanos(by), self.now + nanos(span)));
             }
             Fault::DiskError(n) => self.nodes[n].disk_error = true,
+            Fault::DiskFull(n, span) => {
+                self.nodes[n].disk.fill(true);
+                self.mend_later(span, Mending::Disk(n));
+            }
+            Fault::DiskStalls(n, span) => self.nodes[n].stalled_until = self.now + nanos(span),
+            Fault::LostCache(n, span) => {
+                self.nodes[n].disk.lie(true);
+                self.mend_later(span, Mending::Disk(n));
+            }
+            Fault::DamagedRecord(n, away) => {
+                self.power_off(n, nanos(away));
+                self.nodes[n].disk.damage();
+            }
+            Fault::Clog(link, cut, span) => self.network.clog(Reach::Link(link), cut, self.now + nanos(span)),
+            Fault::ClogMirror(cut, span) => self.network.clog(Reach::Mirror, cut, self.now + nanos(span)),
             Fault::UndoFails(n) => self.nodes[n].undo_fails = true,
             Fault::NoOutside(n, span) => self.outside(n, 0, span),
             Fault::StallApplication(n, span) => self.stall(n, span),
@@ -53,6 +68,15 @@ impl Cluster {
             Fault::ArbiterMute(span) => self.trouble_arbiter(Trouble::Mute, span),
             Fault::ArbiterForgets(swaps) => self.arbiter_forgets(swaps, 12),
             Fault::Switchover(group) => self.switchover(GroupId(group)),
+            Fault::Standby(n, span) => {
+                let node = NodeId(u8::try_from(n).unwrap_or(0));
+                self.order(Command::Standby { node, on: true });
+                self.mend_later(span, Mending::Policy(Command::Standby { node, on: false }));
+            }
+            Fault::Maintenance(scope, span) => {
+                self.order(Command::Maintenance { scope, on: true });
+                self.mend_later(span, Mending::Policy(Command::Maintenance { scope, on: false }));
+            }
             Fault::Shutdown(n, _) => self.command(n, Command::Shutdown),
         }
     }
@@ -78,7 +102,9 @@ impl Cluster {
                     l.iter_mut().for_each(|p| (p.slow, p.clear_since) = (0, self.now));
                 }
             }
+            Mending::Disk(n) => self.mend_disk(n),
             Mending::Outside(n) => self.outside_is(n, 2),
+            Mending::Policy(command) => self.order(command),
             Mending::Arbiter(trouble) => self.mend_arbiter(trouble),
             Mending::Application(n) => {
                 self.nodes[n].stalled = false;
@@ -87,6 +113,12 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// A command to whichever node runs.
+    fn order(&mut self, command: Command) {
+        let node = usize::from(self.life(0).is_none());
+        self.command(node, command);
     }
 
     fn cut(&mut self, reach: Reach, cut: Cut, span: Duration) {

@@ -16,9 +16,12 @@
 
 mod agents;
 mod arbiter;
+mod campaign;
 mod clock;
 mod cluster;
 mod combination;
+mod disk;
+pub mod explore;
 mod fault;
 mod fencing;
 mod guardian;
@@ -28,18 +31,25 @@ mod mirror;
 mod network;
 mod node;
 mod operator;
+mod phase;
+mod policies;
 mod probe;
 mod process;
 mod queue;
+mod records;
 mod report;
 mod rng;
 mod scenario;
 mod services;
+mod steps;
 mod stream;
+mod swizzle;
 mod timeline;
 
-pub use cluster::Cluster;
+pub use campaign::{Campaign, CampaignError, Summary};
+pub use cluster::{Cluster, LifeLog};
 pub use fault::{Cut, DeviceFault, Fault, ResourceFault};
+pub use phase::{Phase, recovery_bound};
 pub use probe::Probes;
 pub use report::{Failure, Report};
 pub use rng::Rng;
@@ -97,8 +107,9 @@ impl Cluster {
         #[cfg(not(feature = "sabotage"))]
         let sabotage = None;
         let acknowledged = self.mirrors.iter().flatten().map(|m| m.acknowledged.len()).sum();
-        let failure =
-            self.broken.map(|b| Box::new(Failure::new((seed, arbitrated), sabotage, b, &self.timeline)));
+        let own = self.own;
+        let origin = report::Origin { seed, own, arbitrated };
+        let failure = self.broken.map(|b| Box::new(Failure::new(origin, sabotage, b, &self.timeline)));
         Report {
             seed,
             faults: self.injected,

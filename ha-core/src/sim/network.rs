@@ -21,6 +21,8 @@ pub struct Path {
     jitter: u64,
     /// Extra delay of up to so many nanoseconds.
     pub slow: u64,
+    /// What is sent before this true time arrives after it.
+    clogged_until: u64,
 }
 
 impl Path {
@@ -35,6 +37,7 @@ impl Path {
             latency: if serial { 6000 * MICRO } else { rng.range(100, 1500) * MICRO },
             jitter: if serial { 300 * MICRO } else { rng.range(50, 2500) * MICRO },
             slow: 0,
+            clogged_until: 0,
         }
     }
 
@@ -47,22 +50,29 @@ impl Path {
     /// Whether it carried everything since `then` (true time).
     #[must_use]
     pub const fn is_clear_since(&self, then: u64) -> bool {
-        self.cuts == 0 && self.loss_per_mille == 0 && self.slow == 0 && self.clear_since <= then
+        self.cuts == 0
+            && self.loss_per_mille == 0
+            && self.slow == 0
+            && self.clogged_until <= then
+            && self.clear_since <= then
     }
 
     /// The delays after which copies of a frame sent now arrive: none, one or two.
-    pub fn arrivals(&self, rng: &mut Rng) -> [Option<u64>; 2] {
+    pub fn arrivals(&self, now: u64, rng: &mut Rng) -> [Option<u64>; 2] {
         if self.is_cut() || (self.loss_per_mille > 0 && rng.chance(u64::from(self.loss_per_mille))) {
             return [None, None];
         }
-        let first = Some(self.delay(rng));
+        let first = Some(self.delay(now, rng));
         let repeated = self.repeat_per_mille > 0 && rng.chance(u64::from(self.repeat_per_mille));
-        [first, if repeated { Some(self.delay(rng) + 5000 * MICRO) } else { None }]
+        [first, if repeated { Some(self.delay(now, rng) + 5000 * MICRO) } else { None }]
     }
 
     /// The delay of one frame that is not lost.
-    pub const fn delay(&self, rng: &mut Rng) -> u64 {
-        self.latency + rng.range(0, self.jitter + 1) + if self.slow > 0 { rng.range(0, self.slow) } else { 0 }
+    pub const fn delay(&self, now: u64, rng: &mut Rng) -> u64 {
+        self.clogged_until.saturating_sub(now)
+            + self.latency
+            + rng.range(0, self.jitter + 1)
+            + if self.slow > 0 { rng.range(0, self.slow) } else { 0 }
     }
 }
 
@@ -166,6 +176,22 @@ impl Network {
         }
     }
 
+    /// Clogs the chosen path: what is sent before `until` (true time) arrives after it.
+    pub fn clog(&mut self, what: Reach, cut: Cut, until: u64) {
+        let path = match what {
+            Reach::Link(link) => self.links.get_mut(usize::from(link)),
+            _ => Some(&mut self.mirror),
+        };
+        let ends = match cut {
+            Cut::From(0) => 0..1,
+            Cut::From(_) => 1..2,
+            Cut::Both => 0..2,
+        };
+        for way in path.into_iter().flat_map(|ways| &mut ways[ends.clone()]) {
+            way.clogged_until = way.clogged_until.max(until);
+        }
+    }
+
     fn last_beating(&self) -> usize {
         self.evidence.iter().rposition(|e| !e).unwrap_or(0)
     }
@@ -183,6 +209,7 @@ impl Network {
             path.cuts = 0;
             path.loss_per_mille = 0;
             path.slow = 0;
+            path.clogged_until = 0;
             path.clear_since = now;
         }
     }
@@ -223,8 +250,8 @@ mod tests {
     fn a_cut_one_way_leaves_the_other_way() {
         let (mut net, mut rng) = network();
         net.cut(0, Reach::Link(0), Cut::From(1), false);
-        assert!(net.path(0, 1).unwrap().arrivals(&mut rng).iter().all(Option::is_none));
-        assert!(net.path(0, 0).unwrap().arrivals(&mut rng)[0].is_some());
+        assert!(net.path(0, 1).unwrap().arrivals(0, &mut rng).iter().all(Option::is_none));
+        assert!(net.path(0, 0).unwrap().arrivals(0, &mut rng)[0].is_some());
     }
 
     #[test]
@@ -251,10 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn a_clogged_path_delivers_late_what_it_was_given() {
+        let (mut net, mut rng) = network();
+        net.clog(Reach::Link(0), Cut::From(1), 500 * MICRO * 1000);
+        let held = net.path(0, 1).unwrap().arrivals(100 * MICRO * 1000, &mut rng)[0].unwrap();
+        assert!((400 * MICRO * 1000..410 * MICRO * 1000).contains(&held));
+        assert!(net.path(0, 0).unwrap().arrivals(0, &mut rng)[0].unwrap() < 10 * MICRO * 1000);
+        assert!(!net.path(0, 1).unwrap().is_clear_since(0));
+    }
+
+    #[test]
     fn loss_loses_about_its_share() {
         let (mut net, mut rng) = network();
         net.links[0][0].loss_per_mille = 300;
-        let lost = (0..10_000).filter(|_| net.links[0][0].arrivals(&mut rng)[0].is_none()).count();
+        let lost = (0..10_000).filter(|_| net.links[0][0].arrivals(0, &mut rng)[0].is_none()).count();
         assert!((2500..3500).contains(&lost));
     }
 }

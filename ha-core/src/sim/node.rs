@@ -1,6 +1,7 @@
 //! One simulated machine: power, kernel, disk, process tree and what runs on it.
 
 use super::clock::DriftClock;
+use super::disk::RecordDisk;
 use super::fault::{DeviceFault, ResourceFault};
 use super::invariant::{Rate, Recording};
 use super::mirror::Primary;
@@ -135,8 +136,14 @@ pub struct Node {
     pub cycle: u32,
     /// The kernel's boot.
     pub boot: BootId,
-    /// The durable record.
+    /// The durable record, as a restart would read it.
     pub record: NodeRecord,
+    /// The disk that it is on.
+    pub disk: RecordDisk,
+    /// No record write completes before this true time.
+    pub stalled_until: u64,
+    /// The record cannot be read: nothing starts before an operator moved it away.
+    pub unreadable: bool,
     /// The engine's process.
     pub process: Option<Process>,
     /// Its guardian.

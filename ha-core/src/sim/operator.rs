@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Event, MS, SECOND, nanos};
 use super::invariant::{Found, served_or_asked};
 use crate::engine::{Command, GroupStatus, Input, Protection, Question, RoleName};
-use crate::{GroupId, Incarnation};
+use crate::{GroupId, Incarnation, PolicyScope};
 use std::collections::BTreeMap;
 
 /// What the operator remembers.
@@ -15,6 +15,8 @@ pub struct Answers {
     pub latest: u64,
     /// All was well at some time after the recovery.
     pub well: bool,
+    /// When all was well for the first time after the healing (true time).
+    pub first_well: Option<u64>,
     /// What was wrong at the last look.
     pub last: Vec<(GroupId, Found)>,
 }
@@ -89,8 +91,22 @@ impl Cluster {
                     self.command(n, Command::ClearFailures(group));
                 }
             }
+            Question::HeldByPolicy => self.end_policies(node),
             Question::ArbiterForgot => self.command(node, Command::TrustArbiter(group)),
             Question::NotInitialised | Question::TimingMismatch | Question::ArbiterSilent => {}
+        }
+    }
+
+    /// Ends every standby and maintenance that the node knows of.
+    pub(super) fn end_policies(&mut self, node: usize) {
+        let Some(status) = self.status(node) else { return };
+        for (scope, flags) in status.policy.said() {
+            if flags.maintenance {
+                self.command(node, Command::Maintenance { scope, on: false });
+            }
+            if let (PolicyScope::Node(of), true) = (scope, flags.standby) {
+                self.command(node, Command::Standby { node: of, on: false });
+            }
         }
     }
 
@@ -132,12 +148,18 @@ impl Cluster {
     /// I5 and I10: from the recovery time on, all must have been well at least once.
     fn look_at_service(&mut self) {
         let Some(heal) = self.scenario.heal_at else { return };
-        if self.answers.well || self.now < nanos(heal + self.scenario.recovery) {
+        if self.answers.well || !self.healed {
             return;
         }
         let found: Vec<_> = (0u8..).take(self.mirrors.len()).map(|g| (GroupId(g), self.find(g))).collect();
-        self.answers.well = found.iter().all(|(g, f)| served_or_asked(*g, f, self.total_loss).is_ok());
-        self.answers.last = found;
+        let well = found.iter().all(|(g, f)| served_or_asked(*g, f, self.total_loss).is_ok());
+        if well {
+            self.answers.first_well.get_or_insert(self.now);
+        }
+        if self.now >= nanos(heal + self.scenario.recovery) {
+            self.answers.well = well;
+            self.answers.last = found;
+        }
     }
 
     /// Whether the run needs more time: an operator is at work, one answer after the other.
@@ -153,6 +175,11 @@ impl Cluster {
             let Some(g) = status.groups.iter().find(|g| g.group == GroupId(group)) else { continue };
             found.roles[node] = Some(g.role);
             found.questions[node] = g.question;
+            // A follower asks because its lead does: that one's question must be a good one.
+            let lead = self.scenario.configs[0].groups[usize::from(group)].policy.with;
+            if let (Some(Question::HeldByPolicy), Some(lead)) = (g.question, lead) {
+                found.questions[node] = status.groups[usize::from(lead.0)].question;
+            }
             full |= g.role == RoleName::Active && g.protection == Protection::Full;
         }
         found.proof_obtainable = self.nodes.iter().all(|n| n.process.is_some());
@@ -220,6 +247,9 @@ impl Cluster {
             n.device = None;
             n.slow_disk = None;
             n.disk_error = false;
+            n.stalled_until = 0;
+            n.disk.fill(false);
+            n.disk.lie(false);
             n.undo_fails = false;
             n.outside = 2;
             n.stalled = false;
@@ -233,7 +263,10 @@ impl Cluster {
             }
             for group in (0u8..).take(self.mirrors.len()) {
                 // Whoever mended a service says so; a node in failure memory is no standby.
-                self.after(6 * SECOND, Event::Mended { node, group: GroupId(group) });
+                self.after(
+                    nanos(super::phase::SERVICES_CLEARED),
+                    Event::Mended { node, group: GroupId(group) },
+                );
             }
             let delay = self.rng.range(0, 2 * SECOND);
             let cycle = self.nodes[node].cycle;

@@ -47,6 +47,11 @@ impl Probes {
             EventKind::Late { .. } => self.hit("event", "Late"),
             EventKind::Proof { .. } => self.hit("event", "Proof"),
             EventKind::Unasked { .. } => self.hit("event", "Unasked"),
+            EventKind::Found { cause, .. } => self.hit("cause", format!("{cause:?}")),
+            EventKind::Moving { reason, .. } => self.hit("move", format!("{reason:?}")),
+            EventKind::Quarantined { .. } => self.hit("event", "Quarantined"),
+            EventKind::FailuresFaded { .. } => self.hit("event", "FailuresFaded"),
+            EventKind::Policy { .. } => self.hit("event", "Policy"),
         }
     }
 }

@@ -24,6 +24,10 @@ impl Cluster {
         if !n.power || n.cycle != cycle || n.process.is_some() || n.mourning.is_some() {
             return;
         }
+        if !self.read_record(node) {
+            return;
+        }
+        let n = &self.nodes[node];
         if n.guardian == Guardian::Absent && self.leftovers(node) && self.rng.chance(800) {
             // A new guardian replays and verifies the undo list of the dead one.
             self.clear_running(node);
@@ -47,7 +51,7 @@ impl Cluster {
             guarded: n.guardian != Guardian::Absent,
             outside: n.outside,
         };
-        let recording = self.options.replay.then(|| Recording::new(config.clone(), boot.clone(), now));
+        let recording = self.options.replay.then(|| Recording::new(&config, boot.clone(), now));
         #[cfg(feature = "sabotage")]
         let recording = recording.map(|r| r.sabotaged(self.options.sabotage));
         #[cfg_attr(
@@ -133,7 +137,8 @@ impl Cluster {
     pub(super) fn wake(&mut self, node: usize, life: u32) {
         let now = self.local(node);
         let Some(process) = self.nodes[node].process.as_mut().filter(|p| p.life == life) else { return };
-        if process.paused {
+        // One that an earlier one replaced: it must not breed.
+        if process.paused || process.wake_at != self.now {
             return;
         }
         process.wake_at = u64::MAX;
@@ -181,6 +186,9 @@ impl Cluster {
                 recording.action(&action);
             }
             actions.push(action);
+        }
+        if let Some(recording) = &mut process.recording {
+            recording.finish();
         }
         let verdict = process.rate.add(node, self.now, actions.len());
         self.check(verdict);
@@ -243,11 +251,14 @@ impl Cluster {
 
     /// Checks I1 and I8, which can only break when somebody begins to act.
     pub(super) fn check_actors(&mut self, group: usize) {
+        let acting = [self.acting(0, group), self.acting(1, group)];
+        if acting.iter().all(Option::is_some) {
+            self.twice_active.get_or_insert(self.now);
+        }
         if self.is_excused(group) {
             return;
         }
         let id = GroupId(u8::try_from(group).unwrap_or(0));
-        let acting = [self.acting(0, group), self.acting(1, group)];
         let answering = [self.answering(0, group), self.answering(1, group)];
         self.check(one_actor(id, acting));
         self.check(one_address(id, answering));
@@ -282,7 +293,7 @@ impl Cluster {
         }
         let Some(path) = self.network.path(at, node) else { return };
         let to = 1 - node;
-        let arrivals = path.arrivals(&mut self.rng);
+        let arrivals = path.arrivals(self.now, &mut self.rng);
         if self.rng.chance(15) {
             self.network.recorded[at][node].keep(&beat, &mut self.rng);
         }
@@ -340,7 +351,10 @@ impl Cluster {
         let now = self.now;
         let n = &mut self.nodes[node];
         let slow = n.slow_disk.filter(|(_, until)| *until > now).map_or(0, |(by, _)| by);
-        let fails = std::mem::take(&mut n.disk_error);
+        if std::mem::take(&mut n.disk_error) {
+            n.disk.fail_next_save();
+        }
+        let stalled = n.stalled_until.saturating_sub(now);
         let Some(process) = n.process.as_mut() else { return };
         if process.write.is_some() {
             let detail = format!("node {node} writes its record while a write is under way");
@@ -351,16 +365,19 @@ impl Cluster {
         process.write_began = now;
         let delay =
             self.rng.range(200_000, 4 * MS) + if slow > 0 { self.rng.range(slow / 3, slow) } else { 0 };
-        self.after(delay, Event::Persisted { node, life, ok: !fails });
+        self.after(delay.max(stalled), Event::Persisted { node, life });
         self.moment(node, Moment::Persisting);
     }
 
-    pub(super) fn persisted(&mut self, node: usize, life: u32, ok: bool) {
-        let lucky = self.rng.chance(500);
+    /// The write under way is carried out by the real store, and is durable or failed.
+    pub(super) fn persisted(&mut self, node: usize, life: u32) {
+        // Drawn for nothing: seeds that are kept as tests keep their histories.
+        self.rng.bits();
         let n = &mut self.nodes[node];
         let Some(process) = n.process.as_mut().filter(|p| p.life == life) else { return };
         let Some((write, record)) = process.write.take() else { return };
-        if ok || lucky {
+        let ok = n.disk.save(&record);
+        if ok {
             n.record = record;
         }
         self.feed(node, life, Input::Persisted { write, ok });

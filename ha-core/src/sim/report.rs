@@ -13,6 +13,8 @@ const SHOWN: usize = 150;
 pub struct Failure {
     /// The seed that shows it again.
     pub seed: u64,
+    /// It is a seed of a campaign, with the user's configuration and agents.
+    pub own: bool,
     /// Whether it had a third party ([`Scenario::arbitrated`](super::Scenario::arbitrated)).
     pub arbitrated: bool,
     /// The rule that was switched off, if one was.
@@ -23,19 +25,31 @@ pub struct Failure {
     pub entries: Vec<Entry>,
 }
 
+/// Where a run came from, so that it can be run again.
+pub(super) struct Origin {
+    pub seed: u64,
+    /// A campaign of the user's.
+    pub own: bool,
+    /// With a third party.
+    pub arbitrated: bool,
+}
+
 impl Failure {
     pub(super) fn new(
-        (seed, arbitrated): (u64, bool),
+        Origin { seed, own, arbitrated }: Origin,
         sabotage: Option<String>,
         broken: Broken,
         timeline: &Timeline,
     ) -> Self {
-        Self { seed, arbitrated, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
+        Self { seed, own, arbitrated, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
     }
 
-    /// The command that replays it.
+    /// The command, or the call of the campaign, that replays it.
     #[must_use]
     pub fn command(&self) -> String {
+        if self.own {
+            return format!("campaign.replay({})?.timeline()", self.seed);
+        }
         let arbiter = if self.arbitrated { "HA_SIM_ARBITER=1 " } else { "" };
         let sabotage = self.sabotage.as_ref().map_or(String::new(), |s| format!("HA_SIM_SABOTAGE={s} "));
         format!(

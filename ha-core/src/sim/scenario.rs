@@ -71,6 +71,8 @@ pub struct Scenario {
     pub operator: bool,
     /// Clients commit to mirrored groups.
     pub clients: bool,
+    /// What each node's boot clock shows at the start, a random part of a second aside.
+    pub clocks_begin: [Duration; 2],
 }
 
 const fn ms(n: u64) -> Duration {
@@ -95,7 +97,27 @@ impl Scenario {
             recovery: Duration::from_secs(20),
             operator: false,
             clients: true,
+            clocks_begin: [Duration::from_secs(1000), Duration::from_secs(2000)],
         }
+    }
+
+    /// Everything is mended `at`; from [`recovery_bound`](super::recovery_bound) after that on all must be well.
+    pub fn recover_after(&mut self, at: Duration) {
+        self.heal_at = Some(at);
+        self.recovery = self.configs.iter().map(|c| super::recovery_bound(c)).max().unwrap_or_default();
+        self.length = self.length.max(at + self.recovery + Duration::from_secs(2));
+    }
+
+    /// A run of *your* configuration: at least ten faults by chance, an operator who answers, and a healing.
+    /// [`Cluster::from_config`](super::Cluster::from_config) runs many of them.
+    #[must_use]
+    pub fn random(seed: u64, config: Config) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut scenario = Self::quiet(seed, config);
+        scenario.operator = true;
+        scenario.recover_after(Duration::from_secs(38));
+        plan(&mut rng, &mut scenario);
+        scenario
     }
 
     /// The run of `seed`: configuration, world and at least ten faults, all by chance.
@@ -117,8 +139,9 @@ impl Scenario {
         scenario.lying = lying;
         scenario.mismatched = mismatched;
         scenario.operator = true;
-        scenario.heal_at = Some(Duration::from_secs(38));
+        scenario.recover_after(Duration::from_secs(38));
         plan(&mut rng, &mut scenario);
+        super::policies::season(&mut scenario);
         scenario
     }
 }
@@ -305,6 +328,26 @@ fn plan(rng: &mut Rng, scenario: &mut Scenario) {
     for _ in 0..rng.range(1, 5) {
         let trap = random_trap(rng, scenario);
         scenario.traps.push(trap);
+    }
+    // With a generator of their own: what a seed had before them it keeps.
+    let mut rng = Rng::new(scenario.seed ^ 0x000d_15c0_0000);
+    while rng.chance(350) {
+        let at = ms(rng.range(3000, 32_000));
+        let fault = late_fault(&mut rng, scenario);
+        scenario.faults.push((at, fault));
+    }
+}
+
+/// Faults of disks and clogged paths.
+fn late_fault(rng: &mut Rng, scenario: &Scenario) -> Fault {
+    let node = rng.node();
+    let link = u8::try_from(rng.index(scenario.configs[0].links.len())).unwrap_or(0);
+    match rng.range(0, 10) {
+        0 | 1 => Fault::DiskFull(node, span(rng)),
+        2 | 3 => Fault::DiskStalls(node, ms(rng.range(200, 3000))),
+        4 => Fault::DamagedRecord(node, ms(rng.range(800, 5000))),
+        5..=7 => Fault::Clog(link, random_cut(rng), ms(rng.range(50, 3000))),
+        _ => Fault::ClogMirror(random_cut(rng), ms(rng.range(50, 3000))),
     }
 }
 

@@ -35,6 +35,11 @@ impl Cluster {
                 op.fails = running.take(ResourceFault::StopFails);
                 Some(quick)
             }
+            OpKind::Drain => Some(if running.take(ResourceFault::DrainHangs) { overrun } else { quick }),
+            OpKind::Resume => {
+                op.fails = running.take(ResourceFault::ResumeFails);
+                Some(quick)
+            }
             _ => Some(if running.take(ResourceFault::MonitorHangs) { overrun } else { quick.min(20 * MS) }),
         }
     }
@@ -83,6 +88,7 @@ impl Cluster {
                 running.there &= op.fails;
                 done(op.fails)
             }
+            OpKind::Drain | OpKind::Resume => done(op.fails || op.cancelled),
             _ => OpResult::Health(match (op.cancelled, running.there, running.serves) {
                 (true, ..) => Health::Unknown,
                 (_, true, true) => Health::Running,

@@ -155,7 +155,7 @@ impl Cluster {
         if path.is_cut() {
             return;
         }
-        let delay = path.delay(&mut self.rng);
+        let delay = path.delay(self.now, &mut self.rng);
         let log = &mirror.copies[s.owner].log;
         let records = log.get(from..).map(<[Rec]>::to_vec).unwrap_or_default();
         self.after(delay, Event::Append { group, session, from, records });
@@ -200,7 +200,7 @@ impl Cluster {
         let Some(s) = mirror.session.as_ref() else { return };
         let path = &self.network.mirror[1 - s.owner];
         if !path.is_cut() {
-            let delay = path.delay(&mut self.rng);
+            let delay = path.delay(self.now, &mut self.rng);
             let upto = mirror.copies[1 - s.owner].durable;
             self.after(delay, Event::PeerAck { group, session, upto });
         }
@@ -379,7 +379,11 @@ impl Cluster {
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
     fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
-        if tail.is_empty() || self.is_excused(group) || self.deceived {
+        if tail.is_empty() {
+            return;
+        }
+        self.probes.hit("mirror", "quarantined");
+        if self.is_excused(group) || self.deceived {
             return;
         }
         let Some(mirror) = self.mirrors[group].as_ref() else { return };
@@ -391,7 +395,6 @@ impl Cluster {
             );
             self.check(Err(Broken { invariant: Invariant::I3, detail }));
         }
-        self.probes.hit("mirror", "quarantined");
     }
 
     pub(super) fn catch_up(&mut self, group: usize, session: u32) {

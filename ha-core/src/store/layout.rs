@@ -1,10 +1,22 @@
 //! The body of a node record as bytes, version 1. The field table is in `docs/DURABILITY.md`.
 
-use crate::{Epoch, Generation, GroupId, GroupRecord, InitId, NodeRecord, SetRecord, StoreId};
+use crate::{
+    Epoch, Generation, GroupId, GroupRecord, InitId, NodeId, NodeRecord, PolicyFlags, PolicyRecord,
+    PolicyScope, SetRecord, StoreId,
+};
 use std::collections::BTreeMap;
 
 const HAS_INIT: u8 = 1;
 const HAS_PEER: u8 = 2;
+/// A record of a pair without standby and maintenance has the bytes that it had before there were any.
+const HAS_POLICY: u8 = 4;
+
+const CLUSTER: u8 = 0;
+const NODE: u8 = 1;
+const GROUP: u8 = 2;
+
+const STANDBY: u8 = 1;
+const MAINTENANCE: u8 = 2;
 
 const NEVER: u8 = 0;
 const BOTH: u8 = 1;
@@ -16,7 +28,9 @@ const PROMISED: u8 = 0x80;
 /// The record as bytes. Equal records give equal bytes.
 pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + 32 * record.groups.len());
-    let flags = HAS_INIT * u8::from(record.init.is_some()) + HAS_PEER * u8::from(record.peer_store.is_some());
+    let flags = HAS_INIT * u8::from(record.init.is_some())
+        + HAS_PEER * u8::from(record.peer_store.is_some())
+        + HAS_POLICY * u8::from(!record.policy.is_silent());
     out.push(flags);
     out.extend(record.store.0.to_le_bytes());
     out.extend(record.init.iter().flat_map(|id| id.0.to_le_bytes()));
@@ -29,7 +43,24 @@ pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
         put_number(&mut out, group.floor.0);
         put_set(&mut out, &group.set, group.promised);
     }
+    if !record.policy.is_silent() {
+        put_policy(&mut out, &record.policy);
+    }
     out
+}
+
+fn put_policy(out: &mut Vec<u8>, policy: &PolicyRecord) {
+    put_number(out, policy.said().count() as u64);
+    for (scope, flags) in policy.said() {
+        let (kind, id) = match scope {
+            PolicyScope::Cluster => (CLUSTER, 0),
+            PolicyScope::Node(n) => (NODE, n.0),
+            PolicyScope::Group(g) => (GROUP, g.0),
+        };
+        out.extend([kind, id]);
+        put_number(out, flags.stamp.into());
+        out.push(STANDBY * u8::from(flags.standby) + MAINTENANCE * u8::from(flags.maintenance));
+    }
 }
 
 fn put_set(out: &mut Vec<u8>, set: &SetRecord, promised: bool) {
@@ -57,17 +88,18 @@ fn put_number(out: &mut Vec<u8>, mut number: u64) {
 pub(super) fn decode(bytes: &[u8]) -> Result<NodeRecord, &'static str> {
     let mut from = Reader(bytes);
     let flags = from.byte()?;
-    if flags & !(HAS_INIT | HAS_PEER) != 0 {
+    if flags & !(HAS_INIT | HAS_PEER | HAS_POLICY) != 0 {
         return Err("unknown flags");
     }
     let store = StoreId(from.id()?);
     let init = if flags & HAS_INIT != 0 { Some(InitId(from.id()?)) } else { None };
     let peer_store = if flags & HAS_PEER != 0 { Some(StoreId(from.id()?)) } else { None };
     let groups = from.groups()?;
+    let policy = if flags & HAS_POLICY != 0 { from.policy()? } else { PolicyRecord::default() };
     if !from.0.is_empty() {
-        return Err("bytes after the last group");
+        return Err("bytes after the end");
     }
-    Ok(NodeRecord { store, init, peer_store, groups })
+    Ok(NodeRecord { store, init, peer_store, groups, policy })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -111,6 +143,38 @@ impl Reader<'_> {
             groups.insert(id, self.group()?);
         }
         Ok(groups)
+    }
+
+    fn policy(&mut self) -> Result<PolicyRecord, &'static str> {
+        let mut policy = PolicyRecord::default();
+        let mut last = None;
+        let count = self.number()?;
+        if count == 0 {
+            return Err("an empty policy");
+        }
+        for _ in 0..count {
+            let scope = match (self.byte()?, self.byte()?) {
+                (CLUSTER, 0) => PolicyScope::Cluster,
+                (NODE, n) if usize::from(n) < policy.nodes.len() => PolicyScope::Node(NodeId(n)),
+                (GROUP, g) => PolicyScope::Group(GroupId(g)),
+                _ => return Err("a policy for an unknown scope"),
+            };
+            if last.is_some_and(|l| l >= scope) {
+                return Err("policies out of order");
+            }
+            last = Some(scope);
+            policy.set(scope, self.policy_flags()?);
+        }
+        Ok(policy)
+    }
+
+    fn policy_flags(&mut self) -> Result<PolicyFlags, &'static str> {
+        let stamp = u32::try_from(self.number()?).map_err(|_| "a policy's stamp beyond 32 bits")?;
+        let flags = self.byte()?;
+        if stamp == 0 || flags & !(STANDBY | MAINTENANCE) != 0 {
+            return Err("unknown policy flags");
+        }
+        Ok(PolicyFlags { stamp, standby: flags & STANDBY != 0, maintenance: flags & MAINTENANCE != 0 })
     }
 
     fn group(&mut self) -> Result<GroupRecord, &'static str> {
@@ -163,6 +227,29 @@ mod tests {
                 (GroupId(10), GroupRecord::default()),
             ]
             .into(),
+            policy: PolicyRecord::default(),
+        }
+    }
+
+    fn with_policy() -> NodeRecord {
+        let mut record = full();
+        let flags = |stamp, standby, maintenance| PolicyFlags { stamp, standby, maintenance };
+        record.policy.set(PolicyScope::Cluster, flags(300, false, true));
+        record.policy.set(PolicyScope::Node(NodeId(1)), flags(1, true, false));
+        record.policy.set(PolicyScope::Group(GroupId(9)), flags(2, false, false));
+        record
+    }
+
+    #[test]
+    fn policy_follows_the_groups_and_a_record_without_any_is_unchanged() {
+        let (plain, with) = (encode(&full()), encode(&with_policy()));
+        let policy: String = with[plain.len()..].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(policy, "030000ac02020101010102090200");
+        assert_eq!(with[0], plain[0] | HAS_POLICY);
+        assert_eq!(with[1..plain.len()], plain[1..]);
+        assert_eq!(decode(&with), Ok(with_policy()));
+        for end in 0..with.len() {
+            assert!(decode(&with[..end]).is_err(), "cut to {end} bytes");
         }
     }
 
@@ -199,7 +286,7 @@ mod tests {
             assert!(decode(&bytes[..end]).is_err(), "cut to {end} bytes");
         }
         let longer = [&bytes[..], &[0]].concat();
-        assert_eq!(decode(&longer), Err("bytes after the last group"));
+        assert_eq!(decode(&longer), Err("bytes after the end"));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Durations that follow from links and fence device, so that few need to be chosen.
 
 use super::drift::{Drift, ceil_ms, floor_ms};
-use super::rules::RULES;
+use super::rules::rules;
 use super::terms::Terms;
 use crate::config::{Config, FenceConfig, GroupConfig, LinkConfig, TimingConfig};
 use std::time::Duration;
@@ -34,19 +34,31 @@ impl TimingConfig {
         let mut config = Config::pair("derived", "a", "b").group(GroupConfig::new("any").mirrored());
         config.links = links.to_vec();
         config.fence = fence.cloned();
-        let terms = Terms::of(&config);
-        let (dead, earliest, drift) = (terms.dead, terms.earliest_dead, terms.drift);
-        let fastest = links.iter().filter(|l| !l.evidence_only).map(|l| l.interval).min().unwrap_or_default();
-        let feed_limit = feed_limit(dead, drift);
-        let mut timing = Self {
-            token_validity: floor_ms(earliest / 2).min(ms(100)).max(fastest.saturating_mul(2)),
-            feed_limit,
-            kill_grace: kill_grace(&terms, feed_limit),
-            ..Self::default()
-        };
-        raise(&mut timing, &config);
-        timing
+        derived(&config)
     }
+}
+
+/// Durations with which `config` proves, as quick as its links and its device allow. What the links do not touch stays.
+pub(super) fn derived(config: &Config) -> TimingConfig {
+    let terms = Terms::of(config);
+    let (dead, earliest, drift) = (terms.dead, terms.earliest_dead, terms.drift);
+    let voting = config.links.iter().filter(|link| !link.evidence_only);
+    let fastest = voting.map(|link| link.interval).min().unwrap_or_default();
+    let (feed_limit, usual) = (feed_limit(dead, drift), TimingConfig::default());
+    let mut timing = TimingConfig {
+        token_validity: floor_ms(earliest / 2).min(ms(100)).max(fastest.saturating_mul(2)),
+        feed_limit,
+        kill_grace: kill_grace(&terms, feed_limit),
+        boot_wait: usual.boot_wait,
+        ask_deadline: usual.ask_deadline,
+        confirm_deadline: usual.confirm_deadline,
+        prepare_deadline: usual.prepare_deadline,
+        persist_deadline: usual.persist_deadline,
+        takeover_deadline: usual.takeover_deadline,
+        ..config.timing.clone()
+    };
+    raise(&mut timing, config);
+    timing
 }
 
 fn feed_limit(dead: Duration, drift: Drift) -> Duration {
@@ -64,18 +76,20 @@ fn kill_grace(terms: &Terms<'_>, feed_limit: Duration) -> Duration {
     if room < LEAST_KILL_GRACE { KILL_GRACE } else { room.min(KILL_GRACE) }
 }
 
-/// Raises every duration that a rule finds too short, to that rule's own number.
+/// Raises every duration of `timing` that a rule finds too short, to that rule's own number.
 fn raise(timing: &mut TimingConfig, config: &Config) {
     let mut config = config.clone();
     config.timing = timing.clone();
-    for rule in RULES {
+    for rule in rules() {
         let [fix] = rule.fixes else { continue };
-        let Some(inequality) = (rule.state)(&Terms::of(&config)) else { continue };
-        if fix.raise && !inequality.holds() {
+        for inequality in (rule.state)(&Terms::of(&config)) {
+            if !fix.raise || inequality.holds() || !(fix.field)(&config, 0).starts_with("timing.") {
+                continue;
+            }
             let missing = inequality.victim_latest().saturating_sub(inequality.survivor_earliest());
             let with_drift = missing.saturating_add(missing / 50).saturating_add(ms(1));
-            let value = ceil_ms((fix.get)(&config).saturating_add(with_drift));
-            (fix.set)(&mut config, value);
+            let value = ceil_ms((fix.get)(&config, inequality.place).saturating_add(with_drift));
+            (fix.set)(&mut config, inequality.place, value);
         }
     }
     *timing = config.timing;

@@ -56,6 +56,8 @@ faults! {
     StopFails = "stop-fails",
     /// An operator moves the group.
     Switchover = "switchover",
+    /// A resource fails; its monitor finds it, and it is restarted in place.
+    ServiceFails = "service-fails",
 }
 
 impl fmt::Display for FaultKind {

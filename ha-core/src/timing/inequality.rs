@@ -1,5 +1,6 @@
 //! One takeover path as data: both sides, addend by addend.
 
+use super::danger::Danger;
 use super::violation::in_ms;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -49,8 +50,13 @@ pub enum Basis {
 pub struct Inequality {
     /// The path.
     pub name: &'static str,
+    /// Of which link, group, resource or device it speaks, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     /// Why it matters, in a sentence.
     pub why: &'static str,
+    /// What may come of it if it does not hold.
+    pub danger: Danger,
     /// On what it rests.
     pub basis: Basis,
     /// The victim's latest action: the terms at their longest.
@@ -60,6 +66,9 @@ pub struct Inequality {
     /// The survivor's sum less the victim's. Positive on every path that rests on clocks.
     #[serde(rename = "holds_by_ms", serialize_with = "as_ms")]
     pub holds_by: Duration,
+    /// The place of that link, group or device in the configuration.
+    #[serde(skip)]
+    pub(super) place: usize,
 }
 
 impl Inequality {
@@ -70,18 +79,35 @@ impl Inequality {
         survivor: Vec<Addend>,
     ) -> Self {
         let holds_by = sum(&survivor).saturating_sub(sum(&victim));
-        Self { name, why, basis: Basis::Clock, victim, survivor, holds_by }
+        let danger = Danger::TwiceActive;
+        Self { name, of: None, why, danger, basis: Basis::Clock, victim, survivor, holds_by, place: 0 }
     }
 
     pub(super) fn proof(name: &'static str, why: &'static str, both: Vec<Addend>) -> Self {
         Self {
             name,
+            of: None,
             why,
+            danger: Danger::TwiceActive,
             basis: Basis::Proof,
             victim: both.clone(),
             survivor: both,
             holds_by: Duration::ZERO,
+            place: 0,
         }
+    }
+
+    /// The same of a lesser danger than two active nodes.
+    pub(super) const fn risking(mut self, danger: Danger) -> Self {
+        self.danger = danger;
+        self
+    }
+
+    /// The same of one of several.
+    pub(super) fn of(mut self, place: usize, name: &str) -> Self {
+        self.place = place;
+        self.of = Some(name.into());
+        self
     }
 
     /// Whether it holds.
@@ -116,7 +142,10 @@ pub(super) fn write_sum(f: &mut fmt::Formatter<'_>, addends: &[Addend]) -> fmt::
 
 impl fmt::Display for Inequality {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.name, self.why)?;
+        match &self.of {
+            Some(of) => writeln!(f, "{} of \"{of}\": {}", self.name, self.why)?,
+            None => writeln!(f, "{}: {}", self.name, self.why)?,
+        }
         write!(f, "  over by    ")?;
         write_sum(f, &self.victim)?;
         match self.basis {

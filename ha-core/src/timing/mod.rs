@@ -24,7 +24,12 @@
 //! ```
 
 pub mod allowance;
+mod availability;
+mod budget;
+mod danger;
 mod derive;
+mod detection;
+mod devices;
 mod drift;
 mod fault;
 mod inequality;
@@ -33,18 +38,25 @@ mod lease;
 mod notice;
 mod outage;
 mod proof;
+mod range;
 mod rules;
 mod terms;
 mod violation;
 
+pub use availability::{Availability, DataPlace, Downtime};
+pub use budget::{BudgetError, for_outage_budget};
+pub use danger::Danger;
 pub use fault::{FaultKind, UnknownFault};
 pub use inequality::{Addend, Basis, Inequality};
 pub use joint::{Mismatch, SafetyValues, fits, joint};
 pub use notice::Notice;
 pub use outage::Outage;
-pub use proof::{Proof, prove};
+pub use proof::{DoubleActive, Proof, prove};
+pub use range::{Range, ranges};
 pub use terms::address_expiry;
 pub use violation::{Violation, Violations};
 
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod tests;

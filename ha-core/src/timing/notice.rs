@@ -37,6 +37,8 @@ pub enum Notice {
         /// The link's name.
         link: String,
     },
+    /// An arbiter's lease proves nothing here, because nobody vouches for the host's pauses.
+    LeaseProvesNothing,
     /// The fence device ends only access, so it never proves the end of an incarnation.
     AccessOnly,
 }
@@ -66,6 +68,9 @@ impl fmt::Display for Notice {
             Self::SlowDetector { link } => write!(
                 f,
                 "link \"{link}\" is suspected only when the node is judged already; lower its suspect"
+            ),
+            Self::LeaseProvesNothing => f.write_str(
+                "an expired lease of the arbiter proves nothing here: pauses of the host may be invisible to a guest; on bare metal, or where the hypervisor fences, set arbiter.trusts_host_pauses = true",
             ),
             Self::AccessOnly => f.write_str(
                 "the fence device ends only access: it never proves that a node has ended",

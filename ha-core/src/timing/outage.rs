@@ -1,11 +1,10 @@
 //! How long mail may pause in each fault, addend by addend.
 
-use super::inequality::{Addend, as_ms, sum};
-use super::terms::Terms;
-use super::violation::in_ms;
+use super::inequality::{Addend, sum};
+use super::terms::{Terms, detection};
+use super::violation::{in_ms, some_ms};
 use super::{FaultKind, allowance};
-use crate::FenceScope;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
 
@@ -23,13 +22,6 @@ pub struct Outage {
     /// The same if starts and promotion use up their whole budgets.
     #[serde(rename = "at_budgets_ms", serialize_with = "some_ms")]
     pub at_budgets: Option<Duration>,
-}
-
-fn some_ms<S: Serializer>(span: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
-    match span {
-        Some(span) => as_ms(span, s),
-        None => s.serialize_none(),
-    }
 }
 
 impl Outage {
@@ -76,78 +68,94 @@ pub(super) fn outages(terms: &Terms<'_>) -> Vec<Outage> {
 
 fn outage(t: &Terms<'_>, fault: FaultKind) -> Outage {
     let takes_over = Addend::new("record, promotion, start (allowance)", allowance::TAKEOVER);
-    let starts = t.start_budget();
     match fault {
-        FaultKind::PowerLossActive => by_fence(t, fault, Duration::ZERO, takes_over),
+        FaultKind::PowerLossActive => by_end(t, fault, Duration::ZERO, takes_over),
         FaultKind::PowerLossStandby if !t.is_mirrored() => Outage::of(fault, Vec::new(), Duration::ZERO),
         FaultKind::PowerLossStandby => {
-            by_fence(t, fault, Duration::ZERO, Addend::new("record (allowance)", allowance::TAKEOVER))
+            by_end(t, fault, Duration::ZERO, Addend::new("record (allowance)", allowance::TAKEOVER))
         }
         FaultKind::GuardianThenChild | FaultKind::FreezeLong | FaultKind::Isolation => {
-            by_fence(t, fault, t.slot_wait(), takes_over)
+            by_end(t, fault, t.slot_wait(), takes_over)
         }
-        FaultKind::ProcessKill => Outage::of(
+        FaultKind::ProcessKill => moved(
+            t,
             fault,
             vec![Addend::new(
                 "undo, release, record, promotion, start (allowance)",
                 allowance::RELEASE_AND_TAKEOVER,
             )],
-            starts,
         ),
-        FaultKind::FreezeChild => Outage::of(
+        FaultKind::FreezeChild => moved(
+            t,
             fault,
             vec![
                 Addend::new("feed limit", t.config.timing.feed_limit),
                 Addend::new("kill, undo, release, record, promotion, start (allowance)", allowance::TAKEOVER),
             ],
-            starts,
         ),
-        FaultKind::GuardianKill => Outage::of(
+        FaultKind::GuardianKill => moved(
+            t,
             fault,
             vec![Addend::new("handover: prepare, drain, stop (allowance)", allowance::HANDOVER), takes_over],
-            starts,
         ),
         FaultKind::FreezeShort => Outage::freeze_short(t.dead),
         FaultKind::HeartbeatCut if t.has_other_evidence() => Outage::of(fault, Vec::new(), Duration::ZERO),
-        FaultKind::HeartbeatCut => by_fence(t, fault, t.slot_wait(), takes_over),
+        FaultKind::HeartbeatCut => by_end(t, fault, t.slot_wait(), takes_over),
         FaultKind::ReplicationCut => asking(t, fault, t.fastest_word, t.fastest_word),
         FaultKind::NetworkCut => {
             asking(t, fault, t.slowest_word, t.network_dead.saturating_sub(t.config.timing.mirror_stall))
         }
-        FaultKind::NetworkCutActive => Outage::of(
+        FaultKind::NetworkCutActive => moved(
+            t,
             fault,
             vec![
                 Addend::new("outside compared twice on the slowest link", t.slowest_word.saturating_mul(2)),
                 Addend::new("release heard on the slowest link", t.slowest_word),
                 takes_over,
             ],
-            starts,
         ),
-        FaultKind::StopFails => Outage::of(
+        FaultKind::StopFails => moved(
+            t,
             fault,
             vec![
                 Addend::new("stop budgets", t.stop_budget()),
                 Addend::new("kill, undo, verify", t.config.timing.kill_grace),
                 takes_over,
             ],
-            starts,
         ),
-        FaultKind::Switchover => Outage::of(
+        FaultKind::Switchover => moved(
+            t,
             fault,
             vec![Addend::new("stop, release, record, start (allowance)", allowance::SWITCHOVER)],
-            starts,
         ),
+        FaultKind::ServiceFails => service_fails(t, fault),
     }
 }
 
-/// An outage that a fence device ends.
-fn by_fence(t: &Terms<'_>, fault: FaultKind, slot: Duration, rest: Addend) -> Outage {
+/// An outage that ends with the group on the other node: the arbiter's swap and the network's view come on top.
+fn moved(t: &Terms<'_>, fault: FaultKind, mut addends: Vec<Addend>) -> Outage {
+    addends.extend(t.move_costs());
+    Outage::of(fault, addends, t.start_budget())
+}
+
+/// The resource that may fail longest unnoticed.
+fn service_fails(t: &Terms<'_>, fault: FaultKind) -> Outage {
+    let resources = t.config.groups.iter().flat_map(|group| &group.resources);
+    let slowest = resources.max_by_key(|resource| sum(&detection(resource)));
+    let mut addends: Vec<Addend> = slowest.map(|resource| detection(resource).into()).unwrap_or_default();
+    if !addends.is_empty() {
+        addends.push(Addend::new("restart in place (allowance)", allowance::TAKEOVER));
+    }
+    let budgets = t.stop_budget().saturating_add(t.start_budget());
+    Outage::of(fault, addends, budgets)
+}
+
+/// An outage that the end of the other node's life ends: by a fence device, or else by its lease.
+fn by_end(t: &Terms<'_>, fault: FaultKind, slot: Duration, rest: Addend) -> Outage {
     let mut addends = vec![Addend::new("dead", t.dead)];
-    if !t.has_fence() || (t.scope() == Some(FenceScope::Access) && t.is_mirrored()) {
-        if !t.config.is_unguarded() {
-            return Outage::unbounded(fault, addends);
-        }
-    } else {
+    let is_exclusion = fault == FaultKind::PowerLossStandby;
+    let excluded_by_arbiter = is_exclusion && t.config.arbiter.is_some();
+    if t.config.groups.iter().all(|group| t.device_ends(group)) {
         if !slot.is_zero() {
             addends.push(Addend::new("slot", slot));
         }
@@ -155,10 +163,29 @@ fn by_fence(t: &Terms<'_>, fault: FaultKind, slot: Duration, rest: Addend) -> Ou
         if !t.address_wait().is_zero() {
             addends.push(Addend::new("addresses of the fenced processes expire", t.address_wait()));
         }
+    } else if excluded_by_arbiter || t.config.is_unguarded() {
+    } else if t.config.groups.iter().all(|group| t.device_ends(group) || t.lease_ends(group)) {
+        addends = lease_runs_out(t);
+    } else {
+        return Outage::unbounded(fault, addends);
     }
     addends.push(rest);
-    let starts = if fault == FaultKind::PowerLossStandby { Duration::ZERO } else { t.start_budget() };
-    Outage::of(fault, addends, starts)
+    if is_exclusion {
+        addends.extend(t.swap_cost());
+        return Outage::of(fault, addends, Duration::ZERO);
+    }
+    moved(t, fault, addends)
+}
+
+/// The last renewal came just before the end, and is seen by the next reading; so is its absence.
+fn lease_runs_out(t: &Terms<'_>) -> Vec<Addend> {
+    let Some(arbiter) = &t.config.arbiter else { return Vec::new() };
+    let reading = arbiter.renew_interval.saturating_add(arbiter.answer_timeout);
+    vec![
+        Addend::new("the last renewal is read", reading),
+        Addend::new("takeover wait", t.config.takeover_wait().unwrap_or_default()),
+        Addend::new("its absence is read", reading),
+    ]
 }
 
 /// An outage that the live peer's consent ends.

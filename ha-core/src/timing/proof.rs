@@ -1,12 +1,14 @@
 //! Proving a configuration, or saying what is unsafe about it.
 
+use super::availability::{Availability, availability};
+use super::danger::Danger;
 use super::drift::{ceil_ms, floor_ms};
 use super::inequality::Inequality;
 use super::outage::{Outage, outages};
-use super::rules::{Fix, RULES, Rule};
+use super::rules::{Fix, Rule, rules};
 use super::terms::Terms;
 use super::violation::in_ms;
-use super::{FaultKind, Notice, SafetyValues, Violation, Violations};
+use super::{FaultKind, Notice, SafetyValues, Violation, Violations, budget};
 use crate::FenceScope;
 use crate::config::{Config, LinkConfig, problems};
 use serde::Serialize;
@@ -31,6 +33,41 @@ pub struct Proof {
     /// For how many turns of the fencing slots the drift bound keeps the nodes' slots apart; a fence device that
     /// failed so often needs an operator. Absent where only one node can have a reason to shoot.
     pub turns: Option<u32>,
+    /// How much of a year the service is there, where figures are configured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub availability: Vec<Availability>,
+}
+
+/// How long two nodes may act at once, and why no longer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct DoubleActive {
+    /// The longest time in which both nodes act. Zero in every proof.
+    #[serde(rename = "longest_ms", serialize_with = "super::inequality::as_ms")]
+    pub longest: Duration,
+    /// The path on clocks that comes closest to it; absent if all of them rest on proofs.
+    pub tightest: Option<&'static str>,
+    /// When the victim's last act is over on that path, at the latest.
+    #[serde(rename = "victim_latest_ms", serialize_with = "super::inequality::as_ms")]
+    pub victim_latest: Duration,
+    /// When the survivor's first act begins, at the earliest.
+    #[serde(rename = "survivor_earliest_ms", serialize_with = "super::inequality::as_ms")]
+    pub survivor_earliest: Duration,
+}
+
+impl fmt::Display for DoubleActive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "both nodes active at once: {}", in_ms(self.longest))?;
+        match self.tightest {
+            Some(name) => write!(
+                f,
+                ", since {} < {} on the tightest path, {name}",
+                in_ms(self.victim_latest),
+                in_ms(self.survivor_earliest)
+            ),
+            None => f.write_str(", since every path rests on a proof"),
+        }
+    }
 }
 
 impl Proof {
@@ -38,6 +75,34 @@ impl Proof {
     #[must_use]
     pub fn outage(&self, fault: FaultKind) -> &Outage {
         &self.outages[fault as usize]
+    }
+
+    /// The window in which both nodes are active, as an inequality: zero, and the two numbers that come closest.
+    #[must_use]
+    pub fn double_active(&self) -> DoubleActive {
+        let clocks = self
+            .inequalities
+            .iter()
+            .filter(|path| path.basis == super::Basis::Clock && path.danger == Danger::TwiceActive);
+        let tightest = clocks.min_by_key(|path| path.holds_by);
+        let or_zero = |span: fn(&Inequality) -> Duration| tightest.map(span).unwrap_or_default();
+        DoubleActive {
+            longest: or_zero(|path| path.victim_latest().saturating_sub(path.survivor_earliest())),
+            tightest: tightest.map(|path| path.name),
+            victim_latest: or_zero(Inequality::victim_latest),
+            survivor_earliest: or_zero(Inequality::survivor_earliest),
+        }
+    }
+
+    /// The longest outage that anything but a service's own stop ends, and its fault; absent if one is unbounded.
+    #[must_use]
+    pub fn worst_outage(&self) -> Option<&Outage> {
+        let counted = self.outages.iter().filter(|outage| budget::counts(outage.fault));
+        if counted.clone().any(|outage| outage.total.is_none()) {
+            None
+        } else {
+            counted.max_by_key(|o| o.total)
+        }
     }
 
     /// The path called `name`.
@@ -57,6 +122,8 @@ pub fn prove(config: &Config) -> Result<Proof, Violations> {
         .into_iter()
         .map(|problem| Violation {
             rule: "configuration",
+            danger: None,
+            of: None,
             found: format!("{} is {}, expected {}", problem.field, problem.found, problem.expected),
             field: problem.field,
             value: None,
@@ -68,20 +135,50 @@ pub fn prove(config: &Config) -> Result<Proof, Violations> {
     }
     let terms = Terms::of(config);
     let mut violations = scope(&terms);
+    violations.extend(shared(&terms));
     let mut inequalities = Vec::new();
-    for rule in RULES {
-        match (rule.state)(&terms) {
-            Some(inequality) if inequality.holds() => inequalities.push(inequality),
-            Some(inequality) => violations.push(violation(config, rule, &inequality)),
-            None => {}
+    for rule in rules() {
+        for inequality in (rule.state)(&terms) {
+            if inequality.holds() {
+                inequalities.push(inequality);
+            } else {
+                violations.push(violation(config, rule, &inequality));
+            }
         }
     }
+    let outages = outages(&terms);
+    violations.extend(budget::exceeded(config, &outages));
     if !violations.is_empty() {
         return Err(Violations(violations));
     }
     let turns = inequalities.iter().find(|path| path.name == "slots").map(|path| turns(&terms, path));
-    let outages = outages(&terms);
-    Ok(Proof { inequalities, outages, notices: notices(&terms), safety: SafetyValues::of(config), turns })
+    let (notices, safety) = (notices(&terms), SafetyValues::of(config));
+    let mut proof = Proof { inequalities, outages, notices, safety, turns, availability: Vec::new() };
+    proof.availability = availability(config, &proof);
+    Ok(proof)
+}
+
+/// Shared data needs the former owner ended, or its lease with a watchdog behind it.
+fn shared(t: &Terms<'_>) -> Vec<Violation> {
+    let ends = |group| t.device_ends(group) || t.lease_ends(group);
+    let bare = t.config.groups().filter(|(_, group)| group.shared && !ends(group));
+    let missing = match (&t.config.arbiter, &t.config.watchdog) {
+        (None, _) => "there is neither a device that ends it nor an arbiter's lease",
+        (Some(arbiter), _) if !arbiter.trusts_host_pauses => {
+            "no device ends it, and the lease proves nothing without arbiter.trusts_host_pauses"
+        }
+        _ => "no device ends it, and behind the lease there is no watchdog",
+    };
+    bare.map(|(id, group)| Violation {
+        rule: "shared",
+        danger: Some(Danger::TwiceActive),
+        of: Some(group.name.clone()),
+        found: format!("group \"{}\" shares its data with an owner that nothing ends: {missing}", group.name),
+        field: format!("groups[{}].shared", id.0),
+        value: None,
+        mend: "give the pair a fence device with scope \"incarnation\", or an arbiter with trusts_host_pauses = true and a watchdog".into(),
+    })
+    .collect()
 }
 
 /// A device that ends only access licenses no acknowledgement alone.
@@ -91,6 +188,8 @@ fn scope(t: &Terms<'_>) -> Vec<Violation> {
     useless
         .then(|| Violation {
             rule: "scope",
+            danger: Some(Danger::TwiceActive),
+            of: None,
             found: "fence.scope is \"access\", which ends no incarnation, but a mirrored group needs that end proven"
                 .into(),
             field: "fence.scope".into(),
@@ -102,24 +201,27 @@ fn scope(t: &Terms<'_>) -> Vec<Violation> {
 }
 
 fn violation(config: &Config, rule: &Rule, broken: &Inequality) -> Violation {
+    let of = broken.of.as_ref().map(|of| format!("of \"{of}\", ")).unwrap_or_default();
     let found = format!(
-        "what must be over lasts {} ({}), but what must come after may begin at {} ({})",
+        "{of}what must be over lasts {} ({}), but what must come after may begin at {} ({})",
         in_ms(broken.victim_latest()),
         names(broken.victim.iter()),
         in_ms(broken.survivor_earliest()),
         names(broken.survivor.iter()),
     );
+    let (name, danger, place) = (broken.name, Some(broken.danger), broken.place);
+    let of_name = broken.of.clone();
     for fix in rule.fixes {
-        if let Some(value) = smallest_change(config, rule, fix) {
-            let field = (fix.field)(config);
+        if let Some(value) = smallest_change(config, rule, fix, broken) {
+            let field = (fix.field)(config, place);
             let verb = if fix.raise { "raise" } else { "lower" };
-            let mend = format!("{verb} {field} from {} to {}", in_ms((fix.get)(config)), in_ms(value));
-            return Violation { rule: broken.name, found, field, value: Some(value), mend };
+            let mend = format!("{verb} {field} from {} to {}", in_ms((fix.get)(config, place)), in_ms(value));
+            return Violation { rule: name, danger, of: of_name, found, field, value: Some(value), mend };
         }
     }
     let field = "timing.drift_ppm".to_owned();
     let mend = format!("no single duration mends it: {}", broken.why);
-    Violation { rule: broken.name, found, field, value: None, mend }
+    Violation { rule: name, danger, of: of_name, found, field, value: None, mend }
 }
 
 fn names<'a>(addends: impl Iterator<Item = &'a super::Addend>) -> String {
@@ -127,19 +229,20 @@ fn names<'a>(addends: impl Iterator<Item = &'a super::Addend>) -> String {
 }
 
 /// The whole millisecond nearest to the present value with which the rule holds and the fields are still valid.
-fn smallest_change(config: &Config, rule: &Rule, fix: &Fix) -> Option<Duration> {
+fn smallest_change(config: &Config, rule: &Rule, fix: &Fix, broken: &Inequality) -> Option<Duration> {
     const MOST_MS: u64 = 3_600_000;
     let holds_with = |ms: u64| {
         let mut changed = config.clone();
-        (fix.set)(&mut changed, Duration::from_millis(ms));
-        (rule.state)(&Terms::of(&changed)).is_none_or(|inequality| inequality.holds())
+        (fix.set)(&mut changed, broken.place, Duration::from_millis(ms));
+        let stated = (rule.state)(&Terms::of(&changed));
+        stated.iter().filter(|other| other.place == broken.place).all(Inequality::holds)
     };
     let is_valid = |ms: u64| {
         let mut changed = config.clone();
-        (fix.set)(&mut changed, Duration::from_millis(ms));
+        (fix.set)(&mut changed, broken.place, Duration::from_millis(ms));
         problems(&changed).is_empty()
     };
-    let present = (fix.get)(config);
+    let present = (fix.get)(config, broken.place);
     let whole = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX).min(MOST_MS);
     let found = if fix.raise {
         first(whole(ceil_ms(present)), MOST_MS, holds_with)
@@ -173,8 +276,11 @@ fn notices(t: &Terms<'_>) -> Vec<Notice> {
     let mut notices = Vec::new();
     if t.config.is_unguarded() {
         notices.push(Notice::Unguarded);
-    } else if !t.has_fence() {
+    } else if !t.has_fence() && !t.lease_proves() {
         notices.push(Notice::NoFence);
+    }
+    if t.config.arbiter.is_some() && !t.lease_proves() {
+        notices.push(Notice::LeaseProvesNothing);
     }
     if t.scope() == Some(FenceScope::Access) {
         notices.push(Notice::AccessOnly);
@@ -211,6 +317,10 @@ impl fmt::Display for Proof {
         }
         if let Some(turns) = self.turns {
             writeln!(f, "fencing slots stay apart for {turns} turns at the configured drift")?;
+        }
+        writeln!(f, "{}", self.double_active())?;
+        for estimate in &self.availability {
+            writeln!(f, "estimated availability with a {estimate}")?;
         }
         write!(f, "predicted worst outages:")?;
         for outage in &self.outages {

@@ -2,8 +2,9 @@
 
 use super::allowance;
 use super::drift::{Drift, ceil_s};
+use super::inequality::Addend;
 use crate::FenceScope;
-use crate::config::{Config, LinkConfig, bits_on_line};
+use crate::config::{Config, GroupConfig, LinkConfig, ResourceConfig, bits_on_line};
 use std::time::Duration;
 
 pub(super) struct Terms<'a> {
@@ -109,33 +110,41 @@ impl<'a> Terms<'a> {
         if lifetime.is_zero() { lifetime } else { address_expiry(lifetime) }
     }
 
-    /// What must be over before an unrenewed lease proves anything, each at its longest on the taker's clock.
-    pub(super) fn lease_over(&self) -> Vec<(&'static str, Duration)> {
-        let Some(arbiter) = &self.config.arbiter else { return Vec::new() };
-        let stops = self.stop_budget().max(self.config.timing.feed_limit);
-        let mut over = vec![
-            ("lease", self.drift.longest(arbiter.lease)),
-            ("stop budgets, or the feed limit", self.drift.longest(stops)),
-            ("kill, undo, verify", self.drift.longest(self.config.timing.kill_grace)),
-        ];
-        if let Some(watchdog) = &self.config.watchdog {
-            over.push(("watchdog in whole seconds", self.drift.longest(watchdog.effective())));
-        }
-        over
+    /// Whether an expired lease proves anything: only where pauses of the host are visible.
+    pub(super) fn lease_proves(&self) -> bool {
+        self.config.arbiter.as_ref().is_some_and(|arbiter| arbiter.trusts_host_pauses)
     }
 
-    /// The same for addresses that nobody took away: they are no longer refreshed once the lease is over.
-    pub(super) fn lease_addresses(&self) -> Vec<(&'static str, Duration)> {
-        let Some(arbiter) = &self.config.arbiter else { return Vec::new() };
-        let lifetime =
-            self.config.groups.iter().map(|group| group.address_lifetime).max().unwrap_or_default();
-        if lifetime.is_zero() {
-            return Vec::new();
+    /// Whether an expired lease ends this group's owner: shared data needs a watchdog behind it.
+    pub(super) fn lease_ends(&self, group: &GroupConfig) -> bool {
+        self.lease_proves() && (!group.shared || self.config.watchdog.is_some())
+    }
+
+    /// Whether a device ends this group's owner.
+    pub(super) fn device_ends(&self, group: &GroupConfig) -> bool {
+        match self.scope() {
+            Some(FenceScope::Incarnation | FenceScope::Processes) => true,
+            Some(FenceScope::Access) => !group.mirrored && !group.shared,
+            None => false,
         }
-        vec![
-            ("lease", self.drift.longest(arbiter.lease)),
-            ("address lifetime in whole seconds", self.drift.longest(address_expiry(lifetime))),
-        ]
+    }
+
+    /// Longest until the network follows a moved address.
+    pub(super) fn announcement(&self) -> Duration {
+        self.config.groups.iter().map(|group| group.announcement).max().unwrap_or_default()
+    }
+
+    /// The arbiter's answer to one compare-and-swap.
+    pub(super) fn swap_cost(&self) -> Option<Addend> {
+        let arbiter = self.config.arbiter.as_ref()?;
+        Some(Addend::new("the arbiter's answer", arbiter.answer_timeout))
+    }
+
+    /// What a move to the other node costs beyond records, promotion and start.
+    pub(super) fn move_costs(&self) -> impl Iterator<Item = Addend> {
+        let announced = Some(self.announcement()).filter(|span| !span.is_zero());
+        let announced = announced.map(|span| Addend::new("the network follows the address", span));
+        self.swap_cost().into_iter().chain(announced)
     }
 
     /// The longest orderly stop of a group: every resource and the data at their budgets.
@@ -157,6 +166,14 @@ impl<'a> Terms<'a> {
     }
 }
 
+/// How long a resource may fail unnoticed: it fails when a check has just passed, and the next takes its whole budget.
+pub(super) fn detection(resource: &ResourceConfig) -> [Addend; 2] {
+    [
+        Addend::new("monitor interval", resource.monitor_interval),
+        Addend::new("monitor timeout", resource.monitor_timeout),
+    ]
+}
+
 /// When an address of the given lifetime is surely gone: the kernel counts whole seconds, and takes its time.
 #[must_use]
 pub fn address_expiry(lifetime: Duration) -> Duration {
@@ -164,7 +181,7 @@ pub fn address_expiry(lifetime: Duration) -> Duration {
 }
 
 /// A frame's way on `link`.
-fn transit(link: &LinkConfig) -> Duration {
+pub(super) fn transit(link: &LinkConfig) -> Duration {
     let rate = link.bits_per_second.filter(|rate| *rate > 0);
     let line = rate.map_or(0, |rate| (bits_on_line(link) * 1_000_000_000).div_ceil(u64::from(rate)));
     Duration::from_nanos(line).saturating_add(allowance::TRANSIT)

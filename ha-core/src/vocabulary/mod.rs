@@ -2,12 +2,14 @@
 
 mod identity;
 mod instant;
+mod policy;
 mod proof;
 mod record;
 mod token;
 
 pub use identity::*;
 pub use instant::Instant;
+pub use policy::*;
 pub use proof::*;
 pub use record::*;
 pub use token::*;

@@ -1,6 +1,6 @@
 //! What a node must remember through a power loss.
 
-use crate::{Epoch, Generation, GroupId, InitId, StoreId};
+use crate::{Epoch, Generation, GroupId, InitId, PolicyRecord, StoreId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -93,13 +93,16 @@ pub struct NodeRecord {
     pub peer_store: Option<StoreId>,
     /// One record a group.
     pub groups: BTreeMap<GroupId, GroupRecord>,
+    /// Standby and maintenance, as operators ordered them.
+    #[serde(default)]
+    pub policy: PolicyRecord,
 }
 
 impl NodeRecord {
     /// A blank record of a new store.
     #[must_use]
     pub const fn blank(store: StoreId, init: Option<InitId>) -> Self {
-        Self { store, init, peer_store: None, groups: BTreeMap::new() }
+        Self { store, init, peer_store: None, groups: BTreeMap::new(), policy: PolicyRecord::SILENT }
     }
 
     /// The record of `group`; a pristine one if none was written.

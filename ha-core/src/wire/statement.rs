@@ -3,7 +3,10 @@
 
 use super::octets::{Count, Reader, Sink, unzigzag, zigzag};
 use crate::engine::{ClaimState, Predecessor, Statement};
-use crate::{BootId, Epoch, Generation, GroupId, InitId, Lsn, Nonce, SetRecord, StoreId};
+use crate::{
+    BootId, Epoch, Generation, GroupId, InitId, Lsn, NodeId, Nonce, PolicyFlags, PolicyScope, SetRecord,
+    StoreId,
+};
 
 mod kind {
     pub(super) const IDENTITY: u8 = 1;
@@ -24,6 +27,8 @@ mod kind {
     pub(super) const WANT: u8 = 16;
     pub(super) const YIELDED: u8 = 17;
     pub(super) const DEPARTING: u8 = 18;
+    pub(super) const POLICY: u8 = 19;
+    pub(super) const SERVES: u8 = 20;
     pub(super) const EXTEND: u8 = 32;
     pub(super) const PROMISED: u8 = 33;
 }
@@ -70,6 +75,8 @@ const fn kind_of(statement: &Statement) -> u8 {
         Statement::Want { .. } => kind::WANT,
         Statement::Yielded { .. } => kind::YIELDED,
         Statement::Departing => kind::DEPARTING,
+        Statement::Policy { .. } => kind::POLICY,
+        Statement::Serves { .. } => kind::SERVES,
         Statement::Extend { .. } => kind::EXTEND,
         Statement::Promised { .. } => kind::PROMISED,
     }
@@ -128,13 +135,26 @@ fn value(statement: &Statement, out: &mut impl Sink) {
             grant(out, group, epoch);
             out.varint(nonce.0.into());
         }
-        Statement::Prepare { group, epoch } | Statement::Ready { group, epoch } => grant(out, group, epoch),
+        Statement::Prepare { group, epoch }
+        | Statement::Ready { group, epoch }
+        | Statement::Serves { group, epoch } => grant(out, group, epoch),
         Statement::Released { group, epoch, final_lsn, excluded } => {
             grant(out, group, epoch);
             out.byte(u8::from(excluded) | u8::from(final_lsn.is_some()) << 1);
             if let Some(lsn) = final_lsn {
                 out.varint(lsn.0);
             }
+        }
+        Statement::Policy { scope, flags } => {
+            let (about, id) = match scope {
+                PolicyScope::Cluster => (0, 0),
+                PolicyScope::Node(n) => (1, n.0),
+                PolicyScope::Group(g) => (2, g.0),
+            };
+            out.byte(about);
+            out.byte(id);
+            out.varint(flags.stamp.into());
+            out.byte(u8::from(flags.standby) | u8::from(flags.maintenance) << 1);
         }
         Statement::Departing => {}
     }
@@ -231,6 +251,8 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         }
         kind::CLAIM => return decode_claim(r),
         kind::DEPARTING => Statement::Departing,
+        kind::POLICY => return decode_policy(r),
+        kind::SERVES => Statement::Serves { group: GroupId(r.byte()?), epoch: Epoch(r.varint()?) },
         kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED => return decode_about_grant(kind, r),
         _ => return Some(Said::Unknown),
     }))
@@ -263,6 +285,24 @@ fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         }
         _ => return Some(Said::Unknown),
     }))
+}
+
+fn decode_policy(r: &mut Reader<'_>) -> Option<Said> {
+    let (about, id) = (r.byte()?, r.byte()?);
+    let stamp = r.varint_as()?;
+    let flags = r.byte()?;
+    let scope = match (about, id) {
+        (0, _) => PolicyScope::Cluster,
+        (1, n) => PolicyScope::Node(NodeId(n)),
+        (2, g) => PolicyScope::Group(GroupId(g)),
+        _ => return Some(Said::Unknown),
+    };
+    if flags > 3 {
+        // A word that this version does not know must not be read as one that it knows.
+        return Some(Said::Unknown);
+    }
+    let flags = PolicyFlags { stamp, standby: flags & 1 != 0, maintenance: flags & 2 != 0 };
+    Some(Said::Known(Statement::Policy { scope, flags }))
 }
 
 fn nonce(r: &mut Reader<'_>) -> Option<Nonce> {

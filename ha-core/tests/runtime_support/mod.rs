@@ -9,7 +9,9 @@ use ha_core::api::{
 };
 use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
 use ha_core::engine::{FenceAnswer, Health, Predecessor};
-use ha_core::runtime::{EndHook, Ended, EventItem, EventReport, GroupReport, Node, NodeBuilder, NodeError};
+use ha_core::runtime::{
+    EndHook, Ended, EventItem, EventReport, GroupReport, Node, NodeBuilder, NodeError, RecordOptions,
+};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_core::{FenceScope, InitId, NodeId, StoreId};
@@ -228,7 +230,8 @@ impl Pair {
             .key(PairKey::from_bytes(&[9; 32]).unwrap())
             .resource("mail", machine.service.clone())
             .predecessor(Predecessor::Gone)
-            .end_hook(machine.hook.clone());
+            .end_hook(machine.hook.clone())
+            .record(RecordOptions::new(Arc::new(RealMedium::create(self.record(me)).unwrap())));
         for link in &self.links {
             builder = builder.link(link[usize::from(me)].clone());
         }
@@ -239,6 +242,11 @@ impl Pair {
             builder = builder.fence(Arc::new(PowerSwitch(self.machines[usize::from(1 - me)].clone())));
         }
         builder
+    }
+
+    /// Where a node keeps its record.
+    pub fn record(&self, me: u8) -> std::path::PathBuf {
+        self.dirs[usize::from(me)].path().join("record")
     }
 
     pub fn store(&self, me: u8) -> FileStateStore {

@@ -2,12 +2,11 @@
 #![allow(dead_code, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed set-up fails the test")]
 
-use futures::future::BoxFuture;
-use ha_core::api::{Clock, Ctx, DataSync, Environment, UndoError};
+use ha_core::api::{Clock, Ctx, DataSync};
 use ha_core::engine::{AckRule, DataReport};
-use ha_core::runtime::BootClock;
+use ha_core::runtime::{BootClock, Unguarded};
 use ha_core::wire::PairKey;
-use ha_core::{Epoch, Generation, GroupId, Incarnation, Instant, NodeId, TokenCell, Undo};
+use ha_core::{Epoch, Generation, GroupId, Incarnation, Instant, NodeId, TokenCell};
 use ha_replication::{CommitOutcome, Limits, Mirror, MirrorConfig, MirrorId, MirrorStatus};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -19,23 +18,6 @@ use tokio::sync::watch;
 
 pub const BOTH: AckRule = AckRule::Both(Generation(1));
 pub const ALONE: AckRule = AckRule::Alone(Generation(2));
-
-struct Around;
-
-impl Environment for Around {
-    fn now(&self) -> Instant {
-        BootClock.now()
-    }
-    fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(span))
-    }
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        tokio::spawn(task);
-    }
-    fn remember_undo(&self, _: Undo) -> Result<(), UndoError> {
-        Ok(())
-    }
-}
 
 pub fn limits() -> Limits {
     Limits {
@@ -70,7 +52,7 @@ impl Side {
 
     pub fn ctx(&self, epoch: u64) -> Ctx {
         let deadline = BootClock.now() + Duration::from_secs(20);
-        Ctx::new(Arc::new(Around), Epoch(epoch), deadline, self.token.clone())
+        Ctx::new(Arc::new(Unguarded), Epoch(epoch), deadline, self.token.clone())
     }
 
     pub async fn promote(&self, epoch: u64, rule: AckRule) {

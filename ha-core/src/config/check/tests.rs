@@ -1,5 +1,8 @@
 use super::*;
-use crate::config::{ArbiterConfig, ArbiterKind, FenceConfig, TimingConfig, WatchdogConfig};
+use crate::config::{
+    ArbiterConfig, ArbiterKind, DeviceConfig, FenceConfig, ReliabilityConfig, StoreReliability, TimingConfig,
+    WatchdogConfig,
+};
 use crate::{FenceScope, NodeId};
 
 fn ms(n: u64) -> Duration {
@@ -231,4 +234,25 @@ fn an_arbiters_and_a_watchdogs_spans_are_finite_and_data_is_shared_or_mirrored()
     config.groups[0].mirrored = false;
     config.groups[0].shared = true;
     config.check().unwrap();
+}
+
+#[test]
+fn devices_budget_and_figures_are_checked() {
+    let with = |device: DeviceConfig| {
+        let mut config = pair();
+        config.fence = config.fence.map(|fence| fence.with_devices(vec![device]));
+        config
+    };
+    only(with(DeviceConfig::new("pdu", Duration::ZERO)), "fence.devices[0].timeout");
+    only(with(DeviceConfig::new("two words", ms(100))), "fence.devices[0].name");
+    let pill = DeviceConfig::new("pill", ms(100)).with_needs_watchdog(true);
+    only(with(pill), "fence.devices[0].needs_watchdog");
+    with(DeviceConfig::new("pdu", ms(100)).with_retries(1)).check().unwrap();
+    only(pair().with_outage_budget(Some(Duration::ZERO)), "outage_budget");
+    let hours = |n: u64| Duration::from_secs(3600 * n);
+    only(pair().with_reliability(ReliabilityConfig::new(Duration::ZERO, hours(1))), "reliability.node_mtbf");
+    let store = Some(StoreReliability::new(hours(1), Duration::ZERO));
+    let figures = ReliabilityConfig::new(hours(9000), hours(1)).with_store(store);
+    only(pair().with_reliability(figures.clone()), "reliability.store.mttr");
+    pair().with_reliability(figures.with_store(None)).check().unwrap();
 }

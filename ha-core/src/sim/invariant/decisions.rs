@@ -1,20 +1,17 @@
 //! I6: the same inputs give the same decisions. I7: decisions are bounded.
 
 use super::{Broken, Invariant, Verdict};
-use crate::Instant;
 use crate::config::Config;
 use crate::engine::{Action, Boot, Engine, Input};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use crate::replay::{LifeStart, Player, StepEncoder, entries};
+use crate::{Incarnation, Instant};
 
-/// The inputs of one life and the digest of its decisions.
+/// The record of one life, in the bytes in which a running node keeps it.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    config: Arc<Config>,
-    boot: Boot,
-    booted: Instant,
-    inputs: Vec<(Instant, Input)>,
-    digest: DefaultHasher,
+    incarnation: Incarnation,
+    encoder: StepEncoder,
+    frames: Vec<u8>,
     #[cfg(feature = "sabotage")]
     sabotage: Option<crate::engine::Sabotage>,
 }
@@ -22,13 +19,16 @@ pub struct Recording {
 impl Recording {
     /// A life that begins.
     #[must_use]
-    pub fn new(config: Arc<Config>, boot: Boot, booted: Instant) -> Self {
+    pub fn new(config: &Config, boot: Boot, booted: Instant) -> Self {
+        let incarnation = boot.incarnation;
+        let program = env!("CARGO_PKG_VERSION").into();
+        let life = LifeStart { config: config.clone(), boot, at: booted, wall_ms: 0, program };
+        let mut frames = Vec::new();
+        let encoder = StepEncoder::life(&life, &mut frames);
         Self {
-            config,
-            boot,
-            booted,
-            inputs: Vec::new(),
-            digest: DefaultHasher::new(),
+            incarnation,
+            encoder,
+            frames,
             #[cfg(feature = "sabotage")]
             sabotage: None,
         }
@@ -37,53 +37,66 @@ impl Recording {
     /// The same with a rule broken.
     #[cfg(feature = "sabotage")]
     #[must_use]
-    pub const fn sabotaged(mut self, switch: Option<crate::engine::Sabotage>) -> Self {
+    pub fn sabotaged(mut self, switch: Option<crate::engine::Sabotage>) -> Self {
         self.sabotage = switch;
         self
     }
 
-    /// One more input.
+    /// The engine is about to be fed.
     pub fn input(&mut self, now: Instant, input: &Input) {
-        self.inputs.push((now, input.clone()));
+        self.encoder.input(now, input, &mut self.frames);
     }
 
     /// One more decision.
     pub fn action(&mut self, action: &Action) {
-        action.hash(&mut self.digest);
+        self.encoder.action(action);
     }
 
-    /// Feeds the same inputs to a fresh engine.
+    /// The engine is drained.
+    pub fn finish(&mut self) {
+        self.encoder.finish(&mut self.frames);
+    }
+
+    /// The record so far.
+    #[must_use]
+    pub fn frames(&self) -> &[u8] {
+        &self.frames
+    }
+
+    /// Feeds the record to a fresh engine.
     ///
     /// # Errors
     /// I6 if it decides otherwise.
     pub fn replay(&self, node: usize) -> Verdict {
-        let mut engine = Engine::boot(self.config.clone(), self.boot.clone(), self.booted);
+        let mut player: Option<Player> = None;
+        for (n, entry) in entries(&self.frames).enumerate() {
+            let entry = entry.map_err(|e| self.broken(node, n, &e))?;
+            let Some(playing) = &mut player else {
+                let begun = Player::begin_with(&entry, |engine| self.prepare(engine));
+                player = Some(begun.map_err(|e| self.broken(node, n, &e.to_string()))?);
+                continue;
+            };
+            let step = playing.step(&entry).map_err(|e| self.broken(node, n, &e.to_string()))?;
+            if !step.same {
+                return Err(self.broken(node, n, &format!("{:?} gave {:?}", step.input, step.actions)));
+            }
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, _engine: &mut Engine) {
         #[cfg(feature = "sabotage")]
         if let Some(switch) = self.sabotage {
-            engine.sabotage(switch);
+            _engine.sabotage(switch);
         }
-        let mut digest = DefaultHasher::new();
-        let mut drain = |engine: &mut Engine| {
-            while let Some(action) = engine.next_action() {
-                action.hash(&mut digest);
-            }
-        };
-        drain(&mut engine);
-        for (now, input) in &self.inputs {
-            engine.handle(*now, input.clone());
-            drain(&mut engine);
-        }
-        if digest.finish() == self.digest.finish() {
-            return Ok(());
-        }
-        Err(Broken::new(
-            Invariant::I6,
-            format!(
-                "{} inputs of incarnation {} of node {node}, fed to a fresh engine, gave other decisions",
-                self.inputs.len(),
-                self.boot.incarnation
-            ),
-        ))
+    }
+
+    fn broken(&self, node: usize, entry: usize, what: &str) -> Broken {
+        let incarnation = self.incarnation;
+        let detail = format!(
+            "the record of incarnation {incarnation} of node {node}, fed to a fresh engine, gave another decision at entry {entry}: {what}"
+        );
+        Broken::new(Invariant::I6, detail)
     }
 }
 
@@ -120,8 +133,11 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{GroupConfig, LinkConfig};
     use crate::engine::Predecessor;
-    use crate::{BootId, Incarnation, NodeId, NodeRecord, OpId, StoreId};
+    use crate::{BootId, NodeId, NodeRecord, OpId, StoreId};
+    use std::sync::Arc;
+    use std::time::Duration;
 
     #[test]
     fn a_storm_of_actions_fires() {
@@ -142,15 +158,22 @@ mod tests {
             guarded: true,
             outside: 1,
         };
-        let config = Arc::new(Config::pair("c", "a", "b"));
+        let link = LinkConfig::datagram("lan", Duration::from_millis(20), Duration::from_millis(200));
+        let config = Config::pair("c", "a", "b").link(link).group(GroupConfig::new("g"));
         let now = Instant::from_nanos(5);
-        let mut recording = Recording::new(config.clone(), boot.clone(), now);
-        let mut engine = Engine::boot(config, boot, now);
-        while let Some(action) = engine.next_action() {
-            recording.action(&action);
+        let mut recording = Recording::new(&config, boot.clone(), now);
+        let mut engine = Engine::boot(Arc::new(config), boot, now);
+        for extra in [false, true] {
+            recording.input(now, &Input::Tick);
+            engine.handle(now, Input::Tick);
+            while let Some(action) = engine.next_action() {
+                recording.action(&action);
+            }
+            if extra {
+                recording.action(&Action::Cancel { op: OpId(999) });
+            }
+            recording.finish();
+            assert_eq!(recording.replay(0).err().map(|b| b.invariant), extra.then_some(Invariant::I6));
         }
-        assert!(recording.replay(0).is_ok());
-        recording.action(&Action::Cancel { op: OpId(999) });
-        assert_eq!(recording.replay(0).unwrap_err().invariant, Invariant::I6);
     }
 }

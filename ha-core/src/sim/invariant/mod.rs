@@ -49,6 +49,8 @@ pub enum Invariant {
     I11,
     /// No healthy node is fenced while any link shows it alive both ways.
     I12,
+    /// A condition of the user's own ([`Campaign::expecting`](crate::sim::Campaign::expecting)).
+    Own,
     /// An arbiter's absence alone stops nobody (rule 13).
     Rule13,
 }

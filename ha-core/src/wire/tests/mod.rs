@@ -8,7 +8,8 @@ mod refusal;
 use super::*;
 use crate::engine::{Beat, ClaimState, Predecessor, Statement};
 use crate::{
-    BootId, Epoch, Generation, GroupId, Incarnation, InitId, LinkId, Lsn, NodeId, Nonce, SetRecord, StoreId,
+    BootId, Epoch, Generation, GroupId, Incarnation, InitId, LinkId, Lsn, NodeId, Nonce, PolicyFlags,
+    PolicyScope, SetRecord, StoreId,
 };
 
 fn pair_key() -> PairKey {
@@ -126,6 +127,11 @@ fn every_statement() -> Vec<Statement> {
         Statement::Released { group, epoch, final_lsn: Some(lsn), excluded: true },
         Statement::Want { group, epoch, nonce },
         Statement::Yielded { group, epoch, nonce },
+        Statement::Policy {
+            scope: PolicyScope::Group(group),
+            flags: PolicyFlags { stamp: u32::MAX, standby: true, maintenance: true },
+        },
+        Statement::Serves { group, epoch },
         Statement::Departing,
     ]
 }

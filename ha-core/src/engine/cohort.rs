@@ -1,0 +1,133 @@
+//! Groups that belong together, and groups that start after others.
+//!
+//! A group that must be with another one (its lead) starts after it, stops before it when both move, and is
+//! started nowhere else. Both only ever name earlier groups, so that no two wait for each other.
+
+use super::machine::Engine;
+use super::policy_state::MoveReason;
+use super::state::Role;
+use super::{ClaimState, TimeoutEdge};
+use crate::GroupId;
+
+impl Engine {
+    pub(super) fn lead(&self, g: GroupId) -> Option<GroupId> {
+        self.group_config(g).policy.with.filter(|lead| *lead < g)
+    }
+
+    fn root(&self, g: GroupId) -> GroupId {
+        let mut root = g;
+        while let Some(lead) = self.lead(root) {
+            root = lead;
+        }
+        root
+    }
+
+    /// The groups that move with `g` and are owned here, `g` among them.
+    pub(super) fn cohort(&self, g: GroupId) -> Vec<GroupId> {
+        let root = self.root(g);
+        self.group_ids().filter(|h| self.group(*h).is_owner() && self.root(*h) == root).collect()
+    }
+
+    /// Whether the peer could take over everything that moves with the group.
+    pub(super) fn cohort_may_move(&self, g: GroupId) -> bool {
+        self.cohort(g).into_iter().all(|h| self.peer_is_viable(h))
+    }
+
+    /// Whether the group may be started here as far as its lead is concerned.
+    pub(super) fn lead_serves_here(&self, g: GroupId) -> bool {
+        self.lead(g).is_none_or(|lead| {
+            let gr = self.group(lead);
+            gr.role == Role::Active && gr.switching.is_none()
+        })
+    }
+
+    /// Whether the lead is here, comes here, or could.
+    pub(super) fn lead_may_be_here(&self, g: GroupId) -> bool {
+        self.lead(g).is_none_or(|lead| !self.group(lead).is_idle() || self.is_viable(lead))
+    }
+
+    pub(super) fn lead_is_owned_here(&self, g: GroupId) -> bool {
+        self.lead(g).is_none_or(|lead| self.group(lead).is_owner())
+    }
+
+    pub(super) fn lead_is_there(&self, g: GroupId) -> bool {
+        self.lead(g).is_none_or(|lead| self.is_owned_there(lead))
+    }
+
+    fn is_owned_there(&self, g: GroupId) -> bool {
+        let owner = self.st.peer.claims.get(&g).is_some_and(|c| c.state == ClaimState::Owner);
+        owner && self.st.peer.is_alive() && self.group(g).is_idle()
+    }
+
+    /// A follower that fails here takes its lead along, if the other node can have both.
+    pub(super) fn lead_may_follow(&self, g: GroupId) -> bool {
+        self.lead(g).is_none_or(|lead| {
+            self.is_owned_there(lead)
+                || self.peer_is_viable(lead)
+                    && self.group(lead).role == Role::Active
+                    && self.lead_may_follow(lead)
+        })
+    }
+
+    /// The rest of a group's cohort moves after it.
+    pub(super) fn bring_cohort(&mut self, g: GroupId) {
+        let rest: Vec<_> = self.cohort(g).into_iter().filter(|h| *h != g).collect();
+        if let (Some(first), true) = (rest.first(), self.lead(g).is_some()) {
+            self.begin_move(*first, MoveReason::Together);
+        }
+    }
+
+    pub(super) fn followers_are_off(&self, g: GroupId) -> bool {
+        !self.group_ids().any(|h| self.lead(h) == Some(g) && self.group(h).is_owner())
+    }
+
+    /// A follower that was to move with the group does not.
+    pub(super) fn a_follower_stays(&self, g: GroupId) -> bool {
+        self.group_ids().any(|h| {
+            let gr = self.group(h);
+            self.lead(h) == Some(g) && gr.role == Role::Active && gr.switching.is_none()
+        })
+    }
+
+    /// Whether something that builds on the group still runs here.
+    pub(super) fn has_dependents(&self, g: GroupId) -> bool {
+        self.group_ids().any(|h| {
+            let policy = &self.group_config(h).policy;
+            h > g && self.group(h).is_owner() && (policy.with == Some(g) || policy.after.contains(&g))
+        })
+    }
+
+    /// Whether some group is to start after this one.
+    pub(super) fn is_waited_for(&self, g: GroupId) -> bool {
+        self.cfg.groups.iter().any(|c| c.policy.after.contains(&g))
+    }
+
+    fn serves_there(&self, g: GroupId) -> bool {
+        let claim = self.st.peer.claims.get(&g);
+        self.is_owned_there(g) && claim.is_some_and(|c| self.st.peer.serves.get(&g) == Some(&c.epoch))
+    }
+
+    /// Whether the start still waits for the groups before it; not for ever.
+    pub(super) fn waits_for_order(&mut self, g: GroupId) -> bool {
+        let missing = self.group_config(g).policy.after.iter().any(|before| {
+            *before < g && self.group(*before).role != Role::Active && !self.serves_there(*before)
+        });
+        if !missing {
+            self.gr(g).policy.ordered_since = None;
+            return false;
+        }
+        if self.group(g).policy.waited_for_order {
+            return false;
+        }
+        let now = self.st.now;
+        let since = *self.gr(g).policy.ordered_since.get_or_insert(now);
+        if now < since + self.group_config(g).policy.order_wait {
+            return true;
+        }
+        self.timed_out(TimeoutEdge::Order);
+        let policy = &mut self.gr(g).policy;
+        policy.ordered_since = None;
+        policy.waited_for_order = true;
+        false
+    }
+}

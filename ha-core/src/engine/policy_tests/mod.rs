@@ -1,0 +1,7 @@
+//! Policy on two engines: what moves, what stays, what is left alone.
+
+mod duo;
+mod failing;
+mod holding;
+mod moving;
+mod together;

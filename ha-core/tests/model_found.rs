@@ -1,0 +1,57 @@
+//! What the explorer found in the engine, kept as the path that led there. Each fails without its rule.
+
+use ha_core::engine::Sabotage;
+use ha_core::sim::explore::{Family, replay};
+
+/// Follows the path of a family and requires every invariant.
+fn holds(family: &str, path: &str) {
+    let family = Family::named(family).unwrap();
+    if let Err(counterexample) = replay(&family, &path.parse().unwrap()) {
+        panic!("{counterexample}");
+    }
+}
+
+/// The group was released to a node that lost its power before it took it: the former owner never asked its
+/// device, never shot and never asked anybody (`fencing.rs`, `would_start`).
+#[test]
+fn a_group_released_to_a_node_that_died_is_started_again() {
+    holds("commands", "switchover:0:0 +3 power-loss:1 +55");
+    holds("commands", "switchover:0:0 +2 freeze:1 +55");
+}
+
+/// The first beat of a woken node echoed the oldest beat of its sockets. If everything was cut right then, the two
+/// nodes counted their slots from different instants, and fenced each other (`saying.rs`, `send_beats`).
+#[test]
+fn an_owner_that_wakes_just_before_everything_is_cut_is_not_fenced_while_it_fences() {
+    for sleep in 4..12 {
+        for later in 0..6 {
+            holds("freeze", &format!("freeze:0 +{sleep} thaw:0 +{later} isolate +55"));
+            holds("freeze", &format!("freeze:0 +{sleep} thaw:0 +{later} cut-links +55"));
+        }
+    }
+}
+
+/// A taker of a group was granted the next epoch and lost its power at once; the former owner, cut off from the
+/// storage meanwhile, waited for a confirmation that nobody could ever give (`permission.rs`).
+#[test]
+fn a_suspended_owner_makes_way_for_a_later_grant_of_a_life_that_ended() {
+    holds("access", "freeze:0 +13 power-loss:1 +1 mend");
+}
+
+/// After a long gap of its own the turns of the slots were over: no shot, and nobody was asked (`fencing.rs`,
+/// `slots_are_over`).
+#[test]
+fn an_owner_that_slept_through_every_slot_asks() {
+    holds("freeze", "freeze:0 +11 freeze:1 +54 thaw:0 +55");
+}
+
+/// The former owner took back what it had released to a node that lost its power, with the epoch that the other had
+/// been granted unheard (`claim.rs`, `next_epoch`). Only a release without preparation comes so far.
+#[test]
+fn an_epoch_granted_unheard_to_the_taker_of_a_group_is_not_granted_again() {
+    let family = Family::named("commands").unwrap().sabotaged(Sabotage::MoveAnywhere);
+    let path = "dies:1 +10 switchover:0:0 +3 cut-links +26".parse().unwrap();
+    if let Err(counterexample) = replay(&family, &path) {
+        panic!("{counterexample}");
+    }
+}

@@ -1,0 +1,63 @@
+//! What these scenarios and more seeds of the simulator showed, as directed tests named after it.
+
+use crate::support::*;
+use ha_core::engine::Question;
+use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Options, Scenario};
+
+/// Each was told, by a lie about the other's frozen process or by its true power loss, that the other is off, and each
+/// jumped to the same epoch. Both would have gone on.
+#[test]
+fn two_boots_alone_with_one_epoch_leave_one_owner_when_they_meet() {
+    for seed in 0..20 {
+        let mut scenario = Scenario::quiet(seed, plain());
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::PowerLoss(1, seconds(2)));
+        cluster.inject(Fault::PowerLoss(0, ms(6500)));
+        cluster.run_for(seconds(6));
+        owns(&cluster, 1, MAIL);
+        cluster.inject(Fault::Device(1, DeviceFault::Lies, seconds(3)));
+        cluster.inject(Fault::PauseTree(1, seconds(4)));
+        cluster.run_for(ms(3900));
+        assert_eq!(cluster.actor(MAIL), Some(0), "{}", cluster.timeline());
+        let epochs = [0, 1].map(|n| status(&cluster, n, MAIL).map(|g| g.epoch));
+        assert_eq!(epochs[0], epochs[1], "{}", cluster.timeline());
+        cluster.run_for(seconds(3));
+        owns(&cluster, 0, MAIL);
+    }
+}
+
+/// The new life owned already, and its word came behind its identity on a narrow line.
+#[test]
+fn a_new_life_that_has_not_said_what_it_owns_is_no_proof_that_nobody_does() {
+    for late in 0..60 {
+        let mut scenario = Scenario::quiet(late, plain());
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::CutLink(0, Cut::Both, seconds(20)));
+        cluster.inject(Fault::CutLink(1, Cut::Both, seconds(20)));
+        cluster.inject(Fault::Device(1, DeviceFault::Lies, seconds(8)));
+        cluster.inject(Fault::PauseTree(1, ms(5000 + late * 7)));
+        cluster.inject(Fault::PowerLoss(0, seconds(1)));
+        cluster.run_for(seconds(4));
+        owns(&cluster, 0, MAIL);
+        cluster.run_for(seconds(4));
+        owns(&cluster, 0, MAIL);
+    }
+}
+
+/// A copy that diverged and a peer whose beats do not come: two questions took turns, thousands of times a second.
+#[test]
+fn a_diverged_copy_without_its_peers_beats_asks_one_question() {
+    let mut cluster = served(pair());
+    after(&mut cluster, &[Fault::CutMirror(Cut::Both, seconds(3))], seconds(2));
+    after(&mut cluster, &[Fault::PowerLoss(0, seconds(12))], seconds(5));
+    cluster.command(1, ha_core::engine::Command::ForceCurrent { group: MAIL });
+    cluster.run_for(seconds(14));
+    asks(&cluster, 0, MAIL, Question::Diverged);
+    cluster.inject(Fault::CutBeats(Cut::Both, seconds(10)));
+    after(&mut cluster, &[Fault::KillEngine(0)], seconds(6));
+    asks(&cluster, 0, MAIL, Question::Diverged);
+}

@@ -1,0 +1,181 @@
+//! The seam's contract, on a real file with direct I/O.
+
+mod support;
+
+use ha_core::api::{Arbiter, Lease, Swap};
+use ha_core::{Epoch, Generation, InitId};
+use std::sync::Arc;
+use std::time::Duration;
+use support::*;
+
+fn renewal(lease: Lease) -> u64 {
+    match lease {
+        Lease::Held { renewal, .. } => renewal,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_swap_is_seen_by_the_other_node_and_by_the_next_life() {
+    let dir = directory();
+    let path = device(&dir);
+    let (zero, one) = (open(&path, 0), open(&path, 1));
+    let nothing = wait(one.read(GROUP)).unwrap();
+    assert_eq!((nothing.record, nothing.lease, nothing.revision), (None, Lease::Free, 0));
+    assert_eq!(done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap()), 1);
+    let view = wait(one.read(GROUP)).unwrap();
+    assert_eq!((view.record, view.revision), (Some(record(0, 1)), 1));
+    assert!(matches!(view.lease, Lease::Held { incarnation, .. } if incarnation == life(0, 1)));
+    assert_eq!(wait(one.read("lists")).unwrap().revision, 0, "another group is another record");
+    drop(zero);
+    assert_eq!(wait(open(&path, 0).read(GROUP)).unwrap(), view);
+}
+
+#[test]
+fn a_swap_of_an_old_revision_is_lost_and_changes_nothing() {
+    let dir = directory();
+    let path = device(&dir);
+    let (zero, one) = (open(&path, 0), open(&path, 1));
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    done(wait(one.swap(GROUP, 1, record(1, 2))).unwrap());
+    for (node, revision) in [(&zero, 0), (&zero, 1), (&one, 7)] {
+        let Swap::Lost(view) = wait(node.swap(GROUP, revision, record(0, 9))).unwrap() else { panic!() };
+        assert_eq!((view.record, view.revision), (Some(record(1, 2)), 2));
+    }
+}
+
+#[test]
+fn an_epoch_never_falls_and_a_foreign_record_is_refused() {
+    let dir = directory();
+    let path = device(&dir);
+    let zero = open(&path, 0);
+    done(wait(zero.swap(GROUP, 0, record(0, 5))).unwrap());
+    let error = wait(zero.swap(GROUP, 1, record(0, 4))).unwrap_err().to_string();
+    assert!(error.contains("epochs never fall"), "{error}");
+    let mut foreign = record(0, 6);
+    foreign.init = InitId(99);
+    let error = wait(zero.swap(GROUP, 1, foreign)).unwrap_err().to_string();
+    assert!(error.contains("of installation"), "{error}");
+    let mut same = record(0, 5);
+    same.generation = Generation(1);
+    assert_eq!(done(wait(zero.swap(GROUP, 1, same)).unwrap()), 2, "the same epoch is no fall");
+}
+
+#[test]
+fn an_unknown_group_is_named_with_those_there_are() {
+    let dir = directory();
+    let path = device(&dir);
+    let error = wait(open(&path, 0).read("web")).unwrap_err().to_string();
+    assert!(error.contains("\"web\"") && error.contains("mail, lists"), "{error}");
+}
+
+#[test]
+fn every_renewal_changes_the_number_and_only_the_owner_may_renew() {
+    let dir = directory();
+    let path = device(&dir);
+    let (zero, one) = (open(&path, 0), open(&path, 1));
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    let mut seen = vec![renewal(wait(one.read(GROUP)).unwrap().lease)];
+    for _ in 0..5 {
+        assert!(wait(zero.renew(GROUP, life(0, 1), Epoch(1))).unwrap());
+        let view = wait(one.read(GROUP)).unwrap();
+        assert_eq!(view.revision, 1, "a renewal is no new revision");
+        seen.push(renewal(view.lease));
+    }
+    let again = renewal(wait(one.read(GROUP)).unwrap().lease);
+    assert_eq!(seen.last(), Some(&again), "nothing was renewed since");
+    seen.dedup();
+    assert_eq!(seen.len(), 6);
+    assert!(!wait(zero.renew(GROUP, life(0, 1), Epoch(2))).unwrap(), "another epoch");
+    assert!(!wait(one.renew(GROUP, life(1, 1), Epoch(1))).unwrap(), "another life");
+}
+
+#[test]
+fn whoever_was_replaced_may_not_renew() {
+    let dir = directory();
+    let path = device(&dir);
+    let (zero, one) = (open(&path, 0), open(&path, 1));
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    done(wait(one.swap(GROUP, 1, record(1, 2))).unwrap());
+    assert!(!wait(zero.renew(GROUP, life(0, 1), Epoch(1))).unwrap());
+    assert!(wait(one.renew(GROUP, life(1, 2), Epoch(2))).unwrap());
+}
+
+#[test]
+fn a_lease_that_ran_out_is_never_renewed_again() {
+    let dir = directory();
+    let path = device(&dir);
+    let hand = Arc::new(Hand::default());
+    let lease = Duration::from_secs(8);
+    let zero = builder(&path, 0).lease(lease).clock(hand.clone()).open().unwrap();
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    hand.forward(lease - Duration::from_nanos(1));
+    assert!(wait(zero.renew(GROUP, life(0, 1), Epoch(1))).unwrap(), "in time");
+    hand.forward(lease);
+    assert!(!wait(zero.renew(GROUP, life(0, 1), Epoch(1))).unwrap(), "too late");
+    assert!(!wait(zero.renew(GROUP, life(0, 1), Epoch(1))).unwrap(), "for ever");
+    done(wait(zero.swap(GROUP, 1, record(0, 2))).unwrap());
+    assert!(wait(zero.renew(GROUP, life(0, 2), Epoch(2))).unwrap(), "a new grant is a new lease");
+}
+
+#[test]
+fn a_life_that_never_saw_its_grant_does_not_know_how_old_it_is() {
+    let dir = directory();
+    let path = device(&dir);
+    let zero = open(&path, 0);
+    done(wait(zero.swap(GROUP, 0, record(1, 1))).unwrap());
+    let one = open(&path, 1);
+    assert!(!wait(one.renew(GROUP, life(1, 1), Epoch(1))).unwrap());
+    done(wait(zero.swap(GROUP, 1, record(1, 2))).unwrap());
+    assert!(wait(one.renew(GROUP, life(1, 2), Epoch(2))).unwrap(), "it is younger than the look before");
+}
+
+#[test]
+fn a_released_lease_is_free_until_the_next_swap() {
+    let dir = directory();
+    let path = device(&dir);
+    let (zero, one) = (open(&path, 0), open(&path, 1));
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    wait(one.release(GROUP, life(1, 1))).unwrap();
+    assert!(matches!(wait(one.read(GROUP)).unwrap().lease, Lease::Held { .. }), "not this life's");
+    wait(zero.release(GROUP, life(0, 1))).unwrap();
+    assert_eq!(wait(one.read(GROUP)).unwrap().lease, Lease::Free);
+    assert!(!wait(zero.renew(GROUP, life(0, 1), Epoch(1))).unwrap());
+    done(wait(zero.swap(GROUP, 1, record(0, 1))).unwrap());
+    assert!(matches!(wait(one.read(GROUP)).unwrap().lease, Lease::Held { .. }));
+    let mut gone = record(0, 1);
+    gone.owner = None;
+    done(wait(zero.swap(GROUP, 2, gone)).unwrap());
+    let view = wait(one.read(GROUP)).unwrap();
+    assert_eq!((view.lease, view.record.unwrap().owner), (Lease::Free, None));
+    assert_eq!(view.record.unwrap().incarnation, life(0, 1));
+}
+
+#[test]
+fn threads_of_both_nodes_contend_and_each_revision_has_one_winner() {
+    let dir = directory();
+    let path = device(&dir);
+    let contender = |node: u8| {
+        let path = path.clone();
+        std::thread::spawn(move || {
+            let arbiter = open(&path, node);
+            let mut won = Vec::new();
+            while won.len() < 60 {
+                let view = wait(arbiter.read(GROUP)).unwrap();
+                let epoch = view.record.map_or(0, |record| record.epoch.0) + 1;
+                if let Swap::Done { revision } =
+                    wait(arbiter.swap(GROUP, view.revision, record(node, epoch))).unwrap()
+                {
+                    assert_eq!(revision, view.revision + 1);
+                    won.push(revision);
+                }
+            }
+            won
+        })
+    };
+    let threads = [contender(0), contender(1)];
+    let mut won: Vec<u64> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    won.sort_unstable();
+    assert_eq!(won, (1..=120).collect::<Vec<_>>(), "every revision once");
+    assert_eq!(wait(open(&path, 0).read(GROUP)).unwrap().record.unwrap().epoch, Epoch(120));
+}
