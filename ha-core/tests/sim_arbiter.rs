@@ -5,7 +5,7 @@ use ha_core::config::{
     WatchdogConfig,
 };
 use ha_core::engine::{Command, EventKind, Protection, Question, RoleName};
-use ha_core::sim::{Cluster, Fault, Options, Scenario, What};
+use ha_core::sim::{Cluster, Fault, Options, Scenario, What, run_scenario};
 use ha_core::{ExclusionProof, GroupId, NodeId, StopProof};
 use std::time::Duration;
 
@@ -217,4 +217,41 @@ fn a_switchover_and_a_shutdown_pass_through_the_arbiter() {
         sound(&cluster);
         assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
     }
+}
+
+/// Seeds that once broke an invariant, by what was wrong.
+fn hold(seeds: &[u64]) {
+    for seed in seeds {
+        let report = run_scenario(Scenario::arbitrated(*seed), &Options::default());
+        assert!(report.failure.is_none(), "{}", report.failure.unwrap());
+    }
+}
+
+/// A reading that came between a claim and its swap brought a newer revision: the swap was made on it, although the
+/// claim had been judged on the old one, and took over a copy that was no longer listed.
+#[test]
+fn a_claim_is_swapped_only_on_the_revision_it_was_judged_on() {
+    hold(&[1_000_778]);
+}
+
+#[test]
+fn questions_of_the_data_and_of_the_arbiter_do_not_take_turns() {
+    hold(&[1_000_074, 1_000_363, 1_001_119, 1_001_813]);
+}
+
+/// A node with a replaced disk claims at a blank arbiter: it has no installation of its own to write down.
+#[test]
+fn a_node_without_an_installation_takes_its_peers() {
+    hold(&[1_000_420]);
+}
+
+#[test]
+fn a_grant_that_only_a_reading_showed_counts_its_lease() {
+    hold(&[1_000_658]);
+}
+
+/// The taker waited for the dead owner's address, restarted, and went on at once.
+#[test]
+fn a_taker_that_restarts_waits_for_the_address_again() {
+    hold(&[1_000_374, 1_001_478]);
 }

@@ -59,7 +59,6 @@ sabotage! {
     a_grant_without_its_swap_is_caught: SkipSwap, [I1, I2], caught_with_arbiter;
     going_alone_without_the_swap_is_caught: AloneWithoutSwap, [I3], caught_with_arbiter;
     an_unlisted_copy_that_takes_over_is_caught: UnlistedTakesOver, [I3], caught_with_arbiter;
-    counting_a_late_renewal_is_caught: LateRenewal, [I1], caught_with_arbiter;
     taking_silence_for_an_expired_lease_is_caught: SilenceIsExpiry, [I1, I2], caught_with_arbiter;
     calling_a_lease_expired_early_is_caught: EarlyLease, [I1], caught_with_arbiter;
     a_broken_promise_is_caught: BreakPromise, [I1], caught_with_arbiter;

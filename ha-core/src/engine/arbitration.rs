@@ -38,9 +38,10 @@ impl Engine {
 
     /// Nothing is granted without the third party; whom it names as a living owner needs no question either.
     fn waits_for_arbiter(&mut self, g: GroupId) -> bool {
-        let question = self.silent_arbiter(g);
-        if let Some(question) = question {
-            self.ask_operator(g, question);
+        if let Some(question) = self.silent_arbiter(g) {
+            if self.group(g).question != Some(Question::Diverged) {
+                self.ask_operator(g, question);
+            }
             return true;
         }
         if self.third_view(g).is_none() {
@@ -55,7 +56,7 @@ impl Engine {
             self.is_current_by_record(g, Some(&record), StopProof::LeaseExpired { epoch: record.epoch });
         let living = self.lease_is_fresh(g);
         let expiring = current && self.lease_proves(g) && !self.group(g).failed_here;
-        if living || expiring {
+        if (living || expiring) && self.group(g).question != Some(Question::Diverged) {
             self.unask(g);
         }
         living || expiring
@@ -87,7 +88,9 @@ impl Engine {
         let Some(verdict) = self.verdict(g) else { return };
         // Diverged copies keep their question, whatever the table says of the ownership.
         let diverged = self.group(g).data.diverged;
+        let nameless = self.has_arbiter() && self.third_record(g).is_none() && self.common_init().is_none();
         match verdict {
+            Verdict::Win if nameless => self.ask_operator(g, Question::NotInitialised),
             Verdict::Win => {
                 if self.peer_has_leftovers() {
                     self.ask_operator(g, Question::NoStopProof);

@@ -16,8 +16,8 @@ impl Engine {
         if self.has_arbiter() {
             // Only the intent: the grant is the third party's, and is written down when it was swapped in.
             let set = self.set_for_grant(g, set);
-            let since = self.st.now;
-            self.gr(g).third.claim = Some(third_party::Claim { set, since, swapped: false });
+            let (since, revision) = (self.st.now, self.group(g).third.view.map_or(0, |v| v.revision));
+            self.gr(g).third.claim = Some(third_party::Claim { set, since, revision, swapped: false });
             let rec = self.rec(g);
             rec.intent = rec.intent.max(epoch);
         } else {
@@ -155,6 +155,8 @@ impl Engine {
                 self.st.peer.current().and_then(|l| l.ended).map_or(self.st.now, |e| e.at)
             }
             StopProof::LeaseExpired { .. } => self.st.now,
+            // The earlier life may have waited for it too, and not to the end.
+            StopProof::StillOwner { .. } if self.lease_proves(g) => self.st.now,
             _ => return None,
         };
         let life = self.group_config(g).address_lifetime;

@@ -58,10 +58,6 @@ impl Engine {
     pub(super) fn note_renewed(&mut self, g: GroupId, asked: &Asked, renewed: bool) {
         let Some(a) = self.arbiter().cloned() else { return };
         let in_time = self.st.now < self.authority(g);
-        #[cfg(feature = "sabotage")]
-        let late = self.is_broken(super::Sabotage::LateRenewal);
-        #[cfg(not(feature = "sabotage"))]
-        let late = false;
         let t = &mut self.gr(g).third;
         if !renewed {
             t.doubtful = true;
@@ -69,11 +65,8 @@ impl Engine {
             return;
         }
         t.next_renew = asked.at + a.renew_interval;
-        if in_time || late {
+        if in_time {
             t.lease_until = t.lease_until.max(asked.at + a.lease);
-        }
-        if late && self.group(g).suspended.is_some() {
-            self.resume(g);
         }
     }
 

@@ -72,3 +72,5 @@ mod explore_tests;
 mod pair_tests;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod third_tests;

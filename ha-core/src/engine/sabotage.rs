@@ -35,8 +35,6 @@ pub enum Sabotage {
     AloneWithoutSwap,
     /// Rule 3: takes over although the third party's record does not list this copy.
     UnlistedTakesOver,
-    /// Rule 5: counts a renewal that was answered after the permission had run out.
-    LateRenewal,
     /// Rule 1: takes an arbiter's silence for the end of the owner's lease.
     SilenceIsExpiry,
     /// Rule 6: calls a lease expired after a tenth of the wait.
@@ -51,7 +49,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every switch.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::TakeoverWithoutProof,
         Self::AloneWithoutProof,
         Self::ShootTheLiving,
@@ -68,7 +66,6 @@ impl Sabotage {
         Self::SkipSwap,
         Self::AloneWithoutSwap,
         Self::UnlistedTakesOver,
-        Self::LateRenewal,
         Self::SilenceIsExpiry,
         Self::EarlyLease,
         Self::BreakPromise,

@@ -9,7 +9,7 @@ use super::{Action, ArbiterAnswer, ArbiterRequest, ArbiterState, EventKind, Ques
 use crate::api::{ArbiterView, Lease, OwnerRecord};
 use crate::config::{ArbiterConfig, Config};
 use crate::{
-    Epoch, ExclusionProof, Generation, GroupId, Incarnation, Instant, NodeId, Nonce, OpId, SetRecord,
+    Epoch, ExclusionProof, Generation, GroupId, Incarnation, InitId, Instant, NodeId, Nonce, OpId, SetRecord,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -83,6 +83,8 @@ pub(super) struct View {
 pub(super) struct Claim {
     pub set: SetRecord,
     pub since: Instant,
+    /// What it was judged on: on any other revision it is judged anew.
+    pub revision: u64,
     /// The swap is done: the grant may be written down and acted on.
     pub swapped: bool,
 }
@@ -279,7 +281,11 @@ impl Engine {
         let Some(claim) = self.group(g).third.claim.filter(|c| epoch == granted && !c.swapped) else {
             return;
         };
-        self.gr(g).third.claim = Some(Claim { swapped: true, ..claim });
+        let lease = self.arbiter().map_or(Duration::ZERO, |a| a.lease);
+        let t = &mut self.gr(g).third;
+        t.claim = Some(Claim { swapped: true, ..claim });
+        // The swap took the lease, after it was asked for; also where only a reading showed that it is done.
+        t.lease_until = t.lease_until.max(claim.since + lease);
         let mirrored = self.group_config(g).mirrored;
         let rec = self.rec(g);
         rec.granted = epoch;
@@ -369,6 +375,7 @@ impl Engine {
                 (self.st.durable.group(g).intent >= epoch)
                     .then(|| self.granting(g, view.record, epoch, claim.set))
                     .flatten()
+                    .filter(|_| claim.revision == view.revision)
                     .and_then(|record| swap(record, None))
             }
             _ if gr.is_owner() => match self.owner_record(g, view.record) {
@@ -393,6 +400,9 @@ impl Engine {
         let Some(view) = &t.view else { return t.next_ask };
         let regular = view.asked + a.renew_interval;
         let silent = !self.st.peer.is_alive() && view.asked <= self.last_heard();
+        // Who may have to shoot keeps knowing whether it was excluded.
+        let armed = self.st.peer.state == super::PeerState::Dead && !self.fencing_is_hopeless();
+        let regular = if armed { view.asked + a.answer_timeout / 2 } else { regular };
         let expiry = self.lease_reading(g).filter(|at| view.asked < *at).unwrap_or(Instant::FAR);
         let next = if silent { self.st.now } else { regular.min(expiry) };
         next.max(t.next_ask)
@@ -408,7 +418,7 @@ impl Engine {
     ) -> Option<OwnerRecord> {
         let (me, peer) = (self.st.me, Config::peer_of(self.st.me));
         let found = found.filter(|_| !self.group(g).third.forgiven);
-        let init = found.map(|r| r.init).or(self.st.record.init)?;
+        let init = found.map(|r| r.init).or(self.common_init())?;
         let mut record = OwnerRecord::new(init, self.st.incarnation);
         record.epoch = epoch;
         record.owner = Some(me);
@@ -420,6 +430,11 @@ impl Engine {
             record.in_sync = bit(me) | bit(peer);
         }
         Some(record)
+    }
+
+    /// The installation that a first record names.
+    pub(super) fn common_init(&self) -> Option<InitId> {
+        self.st.record.init.or(self.st.peer.init.flatten())
     }
 
     /// The set to write down with a grant that was claimed on `found`.
@@ -572,7 +587,7 @@ impl Engine {
             return false;
         }
         let mine = self.third_record(g).is_some_and(|r| self.is_mine(&r) && r.epoch == epoch);
-        let overtaken = self.third_view(g).is_some() && self.group(g).third.highest >= epoch && !mine;
+        let overtaken = self.third_view(g).is_some_and(|v| v.revision != claim.revision) && !mine;
         if mine {
             self.note_grant(g, epoch);
         } else if overtaken || self.group(g).third.amnesiac || self.st.now.since(claim.since) >= patience {

@@ -163,13 +163,12 @@ impl Engine {
         !mirrored || member || self.third_record(g).is_some_and(|r| self.is_listed(g, &r))
     }
 
-    /// The same by a reading that began after the last sign of the peer's life: who was excluded meanwhile has no
+    /// The same by a reading of just now, after the last sign of the peer's life: who was excluded meanwhile has no
     /// reason to shoot.
     pub(super) fn third_allows_shot(&self, g: GroupId) -> bool {
-        !self.has_arbiter()
-            || self.third_view(g).is_some_and(|v| v.asked > self.last_heard())
-                && self
-                    .third_record(g)
-                    .is_none_or(|r| !self.group_config(g).mirrored || self.is_listed(g, &r))
+        let Some(a) = self.arbiter() else { return true };
+        self.third_view(g)
+            .is_some_and(|v| v.asked > self.last_heard() && self.st.now <= v.asked + a.answer_timeout)
+            && self.third_record(g).is_none_or(|r| !self.group_config(g).mirrored || self.is_listed(g, &r))
     }
 }

@@ -86,7 +86,7 @@ impl Cluster {
             sent: vec![VecDeque::new(); config.links.len()],
             echoed: vec![0; config.links.len()],
             ever_echoed: vec![false; config.links.len()],
-            knows_timing: false,
+            knows_timing: None,
             recording,
             rate: super::invariant::Rate::default(),
             spins: (0, 0),
@@ -327,7 +327,11 @@ impl Cluster {
         if beat.to != Some(process.incarnation) {
             return;
         }
-        process.knows_timing |= beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. }));
+        // A new life may be configured anew: what the old one said no longer counts.
+        process.knows_timing = process.knows_timing.filter(|life| *life == beat.incarnation);
+        if beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. })) {
+            process.knows_timing = Some(beat.incarnation);
+        }
         let echoed = beat.echo.and_then(|echo| process.sent[link].iter().rev().find(|(seq, _)| *seq == echo));
         if let Some((_, sent)) = echoed {
             process.ever_echoed[link] = true;
@@ -409,6 +413,7 @@ impl Cluster {
         let group = usize::from(id.0);
         let owner =
             matches!(role, RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping);
+        let before = self.nodes[node].process.as_ref().map(|p| p.roles[group]);
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.roles[group] = role;
             process.owned[group] = owner.then_some(epoch);
@@ -419,7 +424,9 @@ impl Cluster {
             RoleName::Claiming => self.moment(node, Moment::Claiming),
             RoleName::Starting => self.moment(node, Moment::Starting),
             RoleName::Suspended => {
-                self.check_absence(node, id);
+                if before != Some(RoleName::Suspended) {
+                    self.check_absence(node, id);
+                }
                 self.moment(node, Moment::Suspended);
             }
             RoleName::Stopping => self.moment(node, Moment::Stopping),
