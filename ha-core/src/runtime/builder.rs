@@ -35,7 +35,7 @@ use crate::{GroupId, LinkId, NodeId, TokenCell};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -479,8 +479,12 @@ impl Seed {
     }
 }
 
+#[expect(
+    clippy::disallowed_types,
+    reason = "a log tells its readers the wall clock's time; nothing is decided by it"
+)]
 fn life_start(config: &Config, boot: &Boot, at: crate::Instant) -> LifeStart {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let wall_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
     let program = env!("CARGO_PKG_VERSION").into();
     LifeStart { config: config.clone(), boot: boot.clone(), at, wall_ms, program }
