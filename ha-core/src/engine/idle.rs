@@ -146,7 +146,7 @@ impl Engine {
         {
             return Some(StopProof::Fenced { scope: FenceScope::Incarnation });
         }
-        let proof = self.stop_proof(g).filter(|p| self.is_current_for(g, *p));
+        let proof = self.stop_proof(g).filter(|p| self.is_current_for(g, *p) && !self.is_disproved(*p));
         proof.or_else(|| self.own_alone_proof(g)).or_else(|| self.assumed(g))
     }
 
