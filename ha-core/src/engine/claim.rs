@@ -171,12 +171,17 @@ impl Engine {
                 && matches!(c.state, ClaimState::Owner | ClaimState::Claiming)
                 && c.epoch >= epoch
         });
-        let disproved = match proof {
+        overtaken || self.is_disproved(proof)
+    }
+
+    /// A proof that is no longer believed. One that waited (for a lead, for the end of a maintenance) may have
+    /// become one.
+    pub(super) fn is_disproved(&self, proof: StopProof) -> bool {
+        match proof {
             StopProof::Fenced { .. } => self.st.fence.liar && self.st.peer.is_alive(),
             StopProof::OperatorConfirmed { .. } => self.st.peer.is_alive(),
             _ => false,
-        };
-        overtaken || disproved
+        }
     }
 
     /// The grant is burnt. A copy that was written down as alone is not current any more.
