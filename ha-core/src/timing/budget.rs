@@ -5,7 +5,7 @@ use super::inequality::sum;
 use super::outage::Outage;
 use super::proof::prove;
 use super::rules::rules;
-use super::terms::{Terms, detection};
+use super::terms::{Terms, detection, findings};
 use super::violation::in_ms;
 use super::{Danger, FaultKind, Violation, Violations, allowance};
 use crate::config::{Config, LinkConfig, bits_on_line};
@@ -236,6 +236,7 @@ fn monitors(config: &mut Config, budget: Duration) {
         let interval = resource.monitor_interval;
         resource.monitor_interval = Duration::ZERO;
         let rest = sum(&detection(resource)).saturating_add(allowance::TAKEOVER);
-        resource.monitor_interval = budget.saturating_sub(rest).clamp(LEAST_MONITOR.min(interval), interval);
+        resource.monitor_interval =
+            (budget.saturating_sub(rest) / findings(resource)).clamp(LEAST_MONITOR.min(interval), interval);
     }
 }

@@ -1,4 +1,4 @@
-//! The faults whose outage is predicted. `docs/FAULTS.md` has them in full.
+//! The faults whose outage is predicted. `docs/FAULTS.md` has those in full that `mail-pair` does to a running pair.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

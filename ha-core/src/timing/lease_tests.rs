@@ -3,8 +3,8 @@
 use super::*;
 use crate::FenceScope;
 use crate::config::{
-    ArbiterConfig, ArbiterKind, Config, DeviceConfig, FenceConfig, GroupConfig, LinkConfig, ResourceConfig,
-    TimingConfig, WatchdogConfig,
+    ArbiterConfig, ArbiterKind, Config, DeviceConfig, FenceConfig, GroupConfig, HealthPolicy, LinkConfig,
+    Reaction, ResourceConfig, TimingConfig, WatchdogConfig,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -207,6 +207,24 @@ fn the_budget_is_a_promise_of_its_own() {
         (violation.value, violation.field.as_str()),
         (Some(ms(19_300)), "groups[0].resources[0].monitor_interval")
     );
+}
+
+#[test]
+fn a_check_that_must_find_three_times_takes_three_times_as_long() {
+    let mut config = disk();
+    let unknown = HealthPolicy::default().with_on_unknown(Reaction::Move);
+    config.groups[0].resources[0].health = unknown;
+    assert_eq!(prove(&config).unwrap().outage(FaultKind::ServiceFails).total, Some(ms(3 * 1000 + 200)));
+    let config = for_outage_budget(&config.fence(FenceConfig::new(ms(200))), ms(2300)).unwrap();
+    assert_eq!(config.groups[0].resources[0].monitor_interval, ms(200));
+}
+
+#[test]
+fn without_proofs_a_short_boot_wait_is_unsafe() {
+    let mut config = disk().with_unguarded(crate::config::ACCEPT_SPLIT_BRAIN);
+    config.groups[0] = GroupConfig::new("web");
+    config.timing.boot_wait = ms(500);
+    assert_eq!(only(&config, "listening").danger, Some(Danger::TwiceActive));
 }
 
 #[test]

@@ -194,6 +194,11 @@ fn slots(t: &Terms<'_>) -> Vec<Inequality> {
     ]
 }
 
+/// What comes of taking a live peer for absent: without proofs, its group is taken over.
+fn absence_danger(t: &Terms<'_>, guarded: Danger) -> Danger {
+    if t.config.is_unguarded() { Danger::TwiceActive } else { guarded }
+}
+
 fn boot(t: &Terms<'_>) -> Vec<Inequality> {
     let mut survivor = vec![Addend::new("dead", t.drift.longest(t.dead))];
     if t.has_fence() {
@@ -208,7 +213,7 @@ fn boot(t: &Terms<'_>) -> Vec<Inequality> {
             survivor,
             vec![Addend::new("boot wait", t.drift.shortest(t.config.timing.boot_wait))],
         )
-        .risking(Danger::LivingShot),
+        .risking(absence_danger(t, Danger::LivingShot)),
     ]
 }
 
@@ -220,7 +225,7 @@ fn listening(t: &Terms<'_>) -> Vec<Inequality> {
             vec![Addend::new("twice dead", t.drift.longest(t.dead.saturating_mul(2)))],
             vec![Addend::new("boot wait", t.drift.shortest(t.config.timing.boot_wait))],
         )
-        .risking(Danger::NeedlessStop),
+        .risking(absence_danger(t, Danger::NeedlessStop)),
     ]
 }
 

@@ -4,7 +4,7 @@ use super::allowance;
 use super::drift::{Drift, ceil_s};
 use super::inequality::Addend;
 use crate::FenceScope;
-use crate::config::{Config, GroupConfig, LinkConfig, ResourceConfig, bits_on_line};
+use crate::config::{Config, GroupConfig, LinkConfig, Reaction, ResourceConfig, bits_on_line};
 use std::time::Duration;
 
 pub(super) struct Terms<'a> {
@@ -166,11 +166,22 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// How long a resource may fail unnoticed: it fails when a check has just passed, and the next takes its whole budget.
+/// How many findings of its monitor a resource may take until one of them restarts or moves it.
+pub(super) fn findings(resource: &ResourceConfig) -> u32 {
+    let health = &resource.health;
+    let acts = |reaction| matches!(reaction, Reaction::Restart | Reaction::Move);
+    let counted = |reaction, limit| if acts(reaction) { u32::from(limit) } else { 1 };
+    let degraded = counted(health.on_degraded, health.degraded_limit);
+    counted(health.on_unknown, health.unknown_limit).max(degraded).max(1)
+}
+
+/// How long a resource may fail unnoticed: it fails when a check has just passed, and each that follows takes its whole
+/// budget.
 pub(super) fn detection(resource: &ResourceConfig) -> [Addend; 2] {
+    let findings = findings(resource);
     [
-        Addend::new("monitor interval", resource.monitor_interval),
-        Addend::new("monitor timeout", resource.monitor_timeout),
+        Addend::new("monitor interval", resource.monitor_interval.saturating_mul(findings)),
+        Addend::new("monitor timeout", resource.monitor_timeout.saturating_mul(findings)),
     ]
 }
 
