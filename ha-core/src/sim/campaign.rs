@@ -9,7 +9,7 @@ use crate::config::{Config, Problems};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between two looks at your conditions.
 const LOOK: Duration = Duration::from_millis(100);
@@ -112,11 +112,7 @@ impl Campaign {
     /// Runs your agent as the resource called `name` (or `group/name`). `make` is called with the node (0 or 1) in
     /// each life of its process, as your program would make it anew.
     #[must_use]
-    pub fn with_resource(
-        mut self,
-        name: &str,
-        make: impl Fn(usize) -> Arc<dyn Resource> + 'static,
-    ) -> Self {
+    pub fn with_resource(mut self, name: &str, make: impl Fn(usize) -> Arc<dyn Resource> + 'static) -> Self {
         self.agents.push((name.into(), Arc::new(make)));
         self
     }
@@ -156,7 +152,8 @@ impl Campaign {
     /// The configuration is refused, or an agent's name is not that of one resource. What a run finds is no
     /// error: it is in the [`Summary`].
     pub fn run(&self, seeds: Range<u64>) -> Result<Summary, CampaignError> {
-        let began = Instant::now();
+        #[expect(clippy::disallowed_types, reason = "real time is printed, nothing is decided by it")]
+        let began = std::time::Instant::now();
         let mut summary = Summary::none();
         for seed in seeds {
             let cluster = self.replay(seed)?;

@@ -241,7 +241,10 @@ impl Cluster {
             }
             for group in (0u8..).take(self.mirrors.len()) {
                 // Whoever mended a service says so; a node in failure memory is no standby.
-                self.after(nanos(super::phase::SERVICES_CLEARED), Event::Mended { node, group: GroupId(group) });
+                self.after(
+                    nanos(super::phase::SERVICES_CLEARED),
+                    Event::Mended { node, group: GroupId(group) },
+                );
             }
             let delay = self.rng.range(0, 2 * SECOND);
             let cycle = self.nodes[node].cycle;

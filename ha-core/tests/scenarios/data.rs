@@ -71,7 +71,8 @@ fn s078_a_resync_interrupted_at_each_of_its_steps_begins_again_and_loses_nothing
         for late in (0..200).step_by(5) {
             let mut cluster = behind();
             let streams = |c: &Cluster| {
-                reports(c).len() > 1 && status(c, 0, MAIL).is_some_and(|g| g.protection != Protection::Standalone)
+                reports(c).len() > 1
+                    && status(c, 0, MAIL).is_some_and(|g| g.protection != Protection::Standalone)
             };
             assert!(cluster.run_until(seconds(6), streams), "{}", cluster.timeline());
             // Close to the admission, before and after it.

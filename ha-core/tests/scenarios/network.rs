@@ -110,10 +110,8 @@ fn s029_a_one_way_cut_of_everything_leaves_one_owner_and_nothing_lost() {
     for from in [0, 1] {
         for seed in 0..20 {
             let mut cluster = served_with(seed, pair());
-            let cuts = [
-                Fault::CutBeats(Cut::From(from), seconds(5)),
-                Fault::CutMirror(Cut::From(from), seconds(5)),
-            ];
+            let cuts =
+                [Fault::CutBeats(Cut::From(from), seconds(5)), Fault::CutMirror(Cut::From(from), seconds(5))];
             after(&mut cluster, &cuts, seconds(20));
             assert!(cluster.probes().count("device", "shot hit") <= 1);
             let owner = cluster.actor(MAIL).expect("served");

@@ -127,7 +127,11 @@ fn s066_a_failure_at_each_millisecond_of_a_promotion_ends_in_service() {
     for late in (0..400).step_by(4) {
         let mut cluster = served(pair());
         after(&mut cluster, &[Fault::Switchover(0)], ms(late));
-        after(&mut cluster, &[quirk(1, 1, ResourceFault::Dies), quirk(1, 0, ResourceFault::Dies)], seconds(8));
+        after(
+            &mut cluster,
+            &[quirk(1, 1, ResourceFault::Dies), quirk(1, 0, ResourceFault::Dies)],
+            seconds(8),
+        );
         let owner = cluster.actor(MAIL).expect("served");
         whole(&cluster, owner, MAIL);
     }
@@ -137,7 +141,7 @@ fn s066_a_failure_at_each_millisecond_of_a_promotion_ends_in_service() {
 fn s066_a_promotion_of_the_data_that_fails_or_overruns_goes_back_to_the_other_copy() {
     for what in [ResourceFault::PromoteFails, ResourceFault::PromoteHangs] {
         let mut cluster = served(pair());
-        (0..3).for_each(|_| cluster.inject(quirk(1, 0, what)));
+        (0..2).for_each(|_| cluster.inject(quirk(1, 0, what)));
         after(&mut cluster, &[Fault::Switchover(0)], seconds(25));
         mended(&mut cluster);
         let owner = cluster.actor(MAIL).expect("served");

@@ -18,7 +18,11 @@ const SOURCES: [&str; 11] = [
 
 fn tests() -> Vec<&'static str> {
     let lines = SOURCES.into_iter().chain([include_str!("sweeps.rs")]).flat_map(str::lines);
-    lines.filter_map(|l| l.strip_prefix("fn s")?.split_once('(')).map(|(name, _)| name).filter(numbered).collect()
+    lines
+        .filter_map(|l| l.strip_prefix("fn s")?.split_once('('))
+        .map(|(name, _)| name)
+        .filter(numbered)
+        .collect()
 }
 
 fn numbered(name: &&str) -> bool {
