@@ -2,7 +2,7 @@
 //!
 //! ```console
 //! $ cargo run -p ha-examples --bin simulated-agent                # holds
-//! $ cargo run -p ha-examples --bin simulated-agent -- --careless  # remembers its permission: found, replayed, told
+//! $ cargo run -p ha-examples --bin simulated-agent -- --careless  # its worker outlives its stop: found, replayed, told
 //! ```
 
 use async_trait::async_trait;
@@ -44,7 +44,7 @@ impl Resource for QueueRunner {
         let start = queue.starts.fetch_add(1, Ordering::Relaxed);
         ctx.clone().spawn(async move {
             while runs.load(Ordering::Relaxed) {
-                // The permission is checked at each act. The careless one remembers that it had it.
+                // The permission is checked at each act. The careless one remembers that it had it,
                 let permitted = ctx.token().check(ctx.now()).is_ok();
                 if let (true, Ok(mut list)) = (permitted || careless, queue.delivered.lock()) {
                     list.push((node, start));
@@ -56,7 +56,8 @@ impl Resource for QueueRunner {
     }
 
     async fn stop(&self, _: &Ctx) -> Result<(), ResourceError> {
-        self.runs.store(false, Ordering::Relaxed);
+        // and forgets its worker when it stops. Either alone would do no harm.
+        self.runs.store(self.careless, Ordering::Relaxed);
         Ok(())
     }
 
