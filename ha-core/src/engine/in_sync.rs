@@ -188,6 +188,10 @@ impl Engine {
             if gr.ask.is_some() && !gr.data.stalled {
                 self.gr(g).ask = None;
                 self.st.peer.mute_since = None;
+            } else if !self.st.peer.is_alive() {
+                // It cannot hear the question: its time to answer begins when it can.
+                let now = self.st.now;
+                self.gr(g).ask.iter_mut().for_each(|ask| ask.since = now);
             }
             self.gr(g).outside_seen = None;
             return;

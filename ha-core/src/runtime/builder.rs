@@ -30,7 +30,7 @@ use crate::engine::{Boot, Engine, Predecessor};
 use crate::guardian::GuardianClient;
 use crate::replay::LifeStart;
 use crate::timing;
-use crate::wire::{LinkSession, PairKey};
+use crate::wire::{LinkSession, PairKey, WireTerms};
 use crate::{GroupId, LinkId, NodeId, TokenCell};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -302,7 +302,8 @@ impl NodeBuilder {
             |((link, config), factory): ((LinkId, &crate::config::LinkConfig), &Arc<dyn LinkFactory>)| {
                 let nonce = u64::from_le_bytes(identity::random()?);
                 let session =
-                    LinkSession::new(key, &self.config.cluster, link, self.me, boot.incarnation, nonce);
+                    LinkSession::new(key, &self.config.cluster, link, self.me, boot.incarnation, nonce)
+                        .with_terms(WireTerms::of(&self.config));
                 let traffic = Arc::new(LinkTraffic::default());
                 Ok(Unopened { link, factory: factory.clone(), session, traffic, interval: config.interval })
             };

@@ -52,7 +52,8 @@ pub struct LinkReport {
     pub link: String,
     /// `silent`, `half-open`, `up`, `suspect` or `dead`.
     pub state: String,
-    /// Why the last frame that was not believed was refused; none if nothing was refused yet.
+    /// Why the last frame that was not believed was refused, or that both nodes are configured differently; none if
+    /// nothing was refused yet.
     #[serde(default)]
     pub last_refusal: Option<String>,
 }
