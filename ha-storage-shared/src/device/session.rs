@@ -58,6 +58,8 @@ pub(crate) struct Session {
     /// The newest write of this life that was confirmed.
     confirmed: u64,
     liveness: Liveness,
+    /// Whether this life has written its own record.
+    claimed: bool,
     /// The liveness records as read last.
     seen: [Result<Liveness, u32>; 2],
     base: Base,
@@ -83,6 +85,7 @@ impl Session {
             copies: [None; COPIES],
             confirmed: 0,
             liveness,
+            claimed: false,
             seen: [Err(0); 2],
             base: Base::default(),
             proposals: 0,
@@ -276,7 +279,7 @@ impl Session {
     fn claim(&mut self, disk: &Disk, found: Result<Liveness, u32>) -> Result<Liveness, DiskError> {
         let life = self.settings.life;
         match found {
-            Ok(found) if self.confirmed > 0 && found.life != life => {
+            Ok(found) if self.claimed && found.life != life => {
                 Err(self.refuse(disk, Refusal::Twice { found: found.life }))
             }
             Ok(found) => Ok(Liveness { life, ..found }),
@@ -340,6 +343,7 @@ impl Session {
         let place = Place::Liveness { group: self.group, node: self.settings.node.0 };
         disk.write(group_place(place), &seal(&self.settings.stamp, place, &encode_liveness(&liveness)))?;
         self.liveness = liveness;
+        self.claimed = true;
         Ok(())
     }
 
