@@ -5,8 +5,8 @@ use super::region::{Region, damaged, read_region};
 use crate::error::DiskError;
 use crate::layout::{Place, Stamp, encode_block, encode_liveness, group_place, seal};
 use crate::protocol::{
-    Answer, Base, Block, COPIES, Fault, Liveness, Newest, Operation, Own, Proposal, ProposalId, Request,
-    Step, lease_of, newest, order, settled,
+    Answer, Base, Block, COPIES, Fault, Liveness, Operation, Own, Proposal, ProposalId, Request, Step,
+    lease_of, newest, order, settled,
 };
 use ha_core::api::{ArbiterView, Clock, Lease, OwnerRecord, Swap};
 use ha_core::{Epoch, Incarnation, NodeId};
@@ -260,7 +260,7 @@ impl Session {
         let region = read_region(disk, &self.settings.stamp, self.group)?;
         let node = self.settings.node;
         let copies = *own_of(&region.blocks, node);
-        let Newest::Whole(block) = newest(&copies) else { return Err(damaged(disk, self.group, node.0)) };
+        let Some(block) = newest(&copies) else { return Err(damaged(disk, self.group, node.0)) };
         if block.sequence < self.confirmed {
             let refusal = Refusal::Forgot { written: self.confirmed, found: block.sequence };
             return Err(self.refuse(disk, refusal));
@@ -296,8 +296,8 @@ impl Session {
             self.seen = region.liveness;
             let copies = own_of(&region.blocks, other);
             match settled(before.as_ref(), copies) {
-                Newest::Whole(block) => return Ok(block),
-                Newest::Unsettled => before = Some(*copies),
+                Some(block) => return Ok(block),
+                None => before = Some(*copies),
             }
         }
         Err(damaged(disk, self.group, other.0))
