@@ -144,7 +144,12 @@ async fn a_stuck_leader_never_makes_a_living_lease_look_expired() {
             Ok(false) => {
                 // What etcd took away is taken back by a swap, if nobody else did.
                 refused += 1;
-                at = done(&a, at, owned(0, 1)).await;
+                match a.swap("g", at, owned(0, 1)).await {
+                    Ok(Swap::Done { revision }) => at = revision,
+                    Ok(Swap::Lost(view)) if view.record == Some(owned(0, 1)) => at = view.revision,
+                    Ok(lost) => panic!("{lost:?}"),
+                    Err(error) => println!("at {:?}: {error}", start.elapsed()),
+                }
             }
             Err(error) => println!("at {:?}: {error}", start.elapsed()),
         }
@@ -171,7 +176,7 @@ async fn one_endpoint_that_hangs_or_refuses_stops_nothing() {
     let relays = Relay::to_each(cluster.endpoints()).await;
     let a = over(relays.iter().map(Relay::endpoint).collect());
     let mut at = done(&a, 0, owned(0, 1)).await;
-    for way in [Way::Hangs, Way::Refuses, Way::SwallowsAnswers] {
+    for way in [Way::Hangs, Way::Refuses, Way::SwallowsAnswersAfter(0)] {
         for relay in &relays {
             relay.set(way);
             assert_eq!(a.read("g").await.unwrap().revision, at, "{way:?}");
@@ -225,7 +230,11 @@ async fn an_owner_that_was_cut_off_finds_its_lease_lost() {
     assert!(a.renew("g", life(0), Epoch(1)).await.unwrap());
     for way in [Way::Hangs, Way::Refuses] {
         relays.iter().for_each(|r| r.set(way));
-        assert!(matches!(a.renew("g", life(0), Epoch(1)).await, Err(ArbiterError::Unavailable { .. })));
+        match a.renew("g", life(0), Epoch(1)).await {
+            Err(error) => assert!(matches!(error, ArbiterError::Unavailable { .. }), "{error}"),
+            // Once a lease has passed nobody needs to be asked any more.
+            Ok(renewed) => assert!(!renewed && way == Way::Refuses),
+        }
         unavailable(&a).await;
     }
     // The reader's proof: the same renewal for a whole lease, or what etcd shows in its place, for a whole lease.
@@ -257,19 +266,44 @@ async fn an_owner_that_was_cut_off_finds_its_lease_lost() {
 async fn a_swap_whose_answer_is_lost_is_found_again_or_left_open() {
     let cluster = Cluster::start(3).await;
     let relays = Relay::to_each(cluster.endpoints()).await;
-    let a = over(relays.iter().map(Relay::endpoint).collect());
-    let first = done(&a, 0, owned(0, 1)).await;
-    // The first member hears, but is not heard: another one is asked, and shows what became of it.
-    relays[0].set(Way::SwallowsAnswers);
-    let second = done(&a, first, owned(0, 2)).await;
-    assert_eq!(answered(&a).await.revision, second);
-    // No member is heard.
-    relays.iter().for_each(|r| r.set(Way::SwallowsAnswers));
-    unavailable(&a).await;
-    relays.iter().for_each(|r| r.set(Way::Passes));
-    let view = answered(&a).await;
-    assert_eq!((view.record, view.revision), (Some(owned(0, 2)), second));
-    assert!(a.renew("g", life(0), Epoch(2)).await.is_ok());
+    let through = || over(relays.iter().map(Relay::endpoint).collect());
+    let mut at = done(&through(), 0, owned(0, 1)).await;
+    // The member asked first falls silent after some of its answers, each time later: before the reading's, the
+    // lease's, the swap's. Another one is asked, and shows what became of it.
+    for answers in 0..10 {
+        let a = through();
+        assert_eq!(a.read("g").await.unwrap().revision, at);
+        relays[0].set(Way::SwallowsAnswersAfter(answers));
+        at = done(&a, at, owned(0, 2)).await;
+        let view = a.read("g").await.unwrap();
+        assert_eq!((view.record, view.revision), (Some(owned(0, 2)), at), "after {answers} answers");
+        relays[0].set(Way::Passes);
+        assert!(a.renew("g", life(0), Epoch(2)).await.unwrap(), "after {answers} answers");
+    }
+    // No member is heard: what was asked may have been done.
+    let mut done_unheard = 0;
+    for answers in 0..10 {
+        let a = through();
+        assert_eq!(a.read("g").await.unwrap().revision, at);
+        relays[1..].iter().for_each(|r| r.set(Way::Hangs));
+        relays[0].set(Way::SwallowsAnswersAfter(answers));
+        let swapped = a.swap("g", at, owned(0, 3)).await;
+        relays.iter().for_each(|r| r.set(Way::Passes));
+        let view = answered(&a).await;
+        match swapped {
+            Ok(Swap::Done { revision }) => assert_eq!(view.revision, revision),
+            Ok(lost) => panic!("nobody else swaps: {lost:?}"),
+            Err(error) => {
+                assert!(matches!(error, ArbiterError::Unavailable { .. }), "{error}");
+                let done = view.revision != at;
+                done_unheard += u32::from(done);
+                println!("after {answers} answers: {error}; it was {}done", if done { "" } else { "not " });
+                assert_eq!(a.renew("g", life(0), Epoch(3)).await.unwrap(), done, "it is ours if it was done");
+            }
+        }
+        at = view.revision;
+    }
+    assert!(done_unheard > 0, "one of the cuts falls between the swap and its answer");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -344,6 +378,7 @@ async fn a_wrong_password_is_named_and_no_password_is_shown() {
     let cluster = Cluster::start(1).await;
     let mut raw = Client::connect(cluster.endpoints(), None).await.unwrap();
     raw.user_add("root", "right-secret", None).await.unwrap();
+    let _ = raw.role_add("root").await;
     raw.user_grant_role("root", "root").await.unwrap();
     raw.auth_enable().await.unwrap();
     let with = |password: &str| {

@@ -91,6 +91,25 @@ impl Memory {
     }
 }
 
+/// A write that a dropped call leaves on its way, and that heeds no revision any more.
+struct LateWrite {
+    arbiter: Memory,
+    group: String,
+    record: Option<OwnerRecord>,
+}
+
+impl Drop for LateWrite {
+    fn drop(&mut self) {
+        if let Some(record) = self.record {
+            let (arbiter, group) = (self.arbiter.clone(), self.group.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                arbiter.with(&group, |entry| arbiter.put(entry, record));
+            });
+        }
+    }
+}
+
 #[async_trait]
 impl Arbiter for Memory {
     fn name(&self) -> &str {
@@ -114,24 +133,17 @@ impl Arbiter for Memory {
     }
 
     async fn swap(&self, group: &str, revision: u64, record: OwnerRecord) -> Result<Swap, ArbiterError> {
+        if self.flaw == Flaw::ActsLongAfterwards {
+            let mut late = LateWrite { arbiter: self.clone(), group: group.to_owned(), record: Some(record) };
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            late.record = None;
+        }
         let stands = self.with(group, |entry| match self.flaw {
             Flaw::SwapsAtLaterRevisions => revision >= entry.revision && revision < u64::MAX,
             _ => revision == entry.revision,
         });
         if self.flaw == Flaw::LooksThenWrites {
             tokio::task::yield_now().await;
-        }
-        if self.flaw == Flaw::ActsLongAfterwards && stands {
-            let (this, group) = (self.clone(), group.to_owned());
-            let write = tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(3)).await;
-                this.with(&group, |entry| {
-                    let revision = this.put(entry, record);
-                    this.take_lease(entry);
-                    Swap::Done { revision }
-                })
-            });
-            return Ok(write.await.unwrap());
         }
         let swap = self.with(group, |entry| match self.flaw {
             Flaw::LostShowsNothing if !stands => Swap::Lost(ArbiterView::new(None, Lease::Free, 0)),

@@ -1,17 +1,21 @@
 //! The batch of the gate: a thousand seeds hold every invariant, and reach everything that the engine has.
 
 use ha_core::engine::{LinkState, PeerState, RoleName, TimeoutEdge};
-use ha_core::sim::{Options, Probes, Scenario, run};
+use ha_core::sim::{Options, Probes, Scenario, run_scenario};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const SEEDS: u64 = 1000;
+/// The same with a third party, on seeds of their own.
+const ARBITRATED: u64 = 250;
 const FAULTS_MIN: u64 = 10;
 const HITS_MIN: u64 = 10;
 /// Every so manieth seed also checks that a fresh engine decides the same (I6).
 const REPLAY_EVERY: u64 = 8;
 
-const PROOFS: [&str; 9] = [
+const PROOFS: [&str; 11] = [
+    "LeaseExpired",
+    "StillOwner",
     "Released",
     "Released{forced}",
     "Fenced",
@@ -23,7 +27,8 @@ const PROOFS: [&str; 9] = [
     "AssumedDead",
 ];
 
-const EXCLUSIONS: [&str; 5] = ["Consented", "Departed", "Rebooted", "Fenced", "OperatorConfirmed"];
+const EXCLUSIONS: [&str; 6] =
+    ["ThirdParty", "Consented", "Departed", "Rebooted", "Fenced", "OperatorConfirmed"];
 
 const ROLES: [RoleName; 8] = [
     RoleName::Waiting,
@@ -48,7 +53,9 @@ const PEERS: [PeerState; 6] = [
 const LINKS: [LinkState; 5] =
     [LinkState::Silent, LinkState::HalfOpen, LinkState::Up, LinkState::Suspect, LinkState::Dead];
 
-const QUESTIONS: [&str; 8] = [
+const QUESTIONS: [&str; 10] = [
+    "ArbiterSilent",
+    "ArbiterForgot",
     "PeerAbsent",
     "NoStopProof",
     "NotCurrent",
@@ -68,6 +75,7 @@ fn expected() -> Vec<(&'static str, String)> {
     all.extend(PEERS.iter().map(|n| ("peer", format!("{n:?}"))));
     all.extend(LINKS.iter().map(|n| ("link", format!("{n:?}"))));
     all.extend(TimeoutEdge::ALL.iter().map(|n| ("timeout", format!("{n:?}"))));
+    all.extend(["Answers", "Silent", "Forgot"].map(|n| ("arbiter", n.to_owned())));
     all.extend(["Departed", "Reborn", "StopOverrun", "RecordNotDurable"].map(|n| ("end", n.to_owned())));
     all.extend(["Shoot", "Full", "OpOverrun", "Late"].map(|n| ("event", n.to_owned())));
     all
@@ -77,11 +85,13 @@ fn batch(next: &AtomicU64) -> (Probes, u64) {
     let (mut probes, mut acknowledged) = (Probes::default(), 0);
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= SEEDS {
+        if seed >= SEEDS + ARBITRATED {
             return (probes, acknowledged);
         }
         let options = Options { replay: seed.is_multiple_of(REPLAY_EVERY), ..Options::default() };
-        let report = run(seed, &options);
+        let arbitrated = seed >= SEEDS;
+        let scenario = if arbitrated { Scenario::arbitrated(seed) } else { Scenario::from_seed(seed) };
+        let report = run_scenario(scenario, &options);
         let failure = report.failure.map(|f| f.to_string());
         assert!(failure.is_none(), "{}", failure.unwrap_or_default());
         assert!(report.faults >= FAULTS_MIN, "seed {seed} had only {} faults", report.faults);

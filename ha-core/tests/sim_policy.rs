@@ -233,3 +233,26 @@ fn a_switchover_with_drain_ends_in_time_even_if_the_drain_does_not() {
     actors(&cluster, 1, 1);
     assert_eq!(cluster.probes().count("timeout", "Drain"), 1);
 }
+
+/// Seeds whose groups have policies, with operators who use them: every invariant, as in the batch.
+#[test]
+fn a_hundred_seeds_with_policies_hold_every_invariant() {
+    let number = |name: &str, or: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or);
+    let (from, wanted) = (number("HA_SIM_FROM", 5_000_000), number("HA_SIM_POLICIES", 100));
+    let seasoned = |seed: &u64| {
+        let scenario = Scenario::from_seed(*seed);
+        scenario.configs[0].groups.iter().any(|g| g.policy != GroupPolicy::default())
+    };
+    let mut moves = 0;
+    for seed in (from..).filter(seasoned).take(usize::try_from(wanted).unwrap()) {
+        let options = Options { replay: seed.is_multiple_of(8), ..Options::default() };
+        let report = ha_core::sim::run(seed, &options);
+        let failure = report.failure.map(|f| f.to_string());
+        assert!(failure.is_none(), "{}", failure.unwrap_or_default());
+        moves += ["Standby", "Outside", "Failback", "Together"]
+            .map(|m| report.probes.count("move", m))
+            .iter()
+            .sum::<u64>();
+    }
+    assert!(moves > wanted, "only {moves} moves by policy");
+}

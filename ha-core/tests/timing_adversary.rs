@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use ha_core::config::{
-    ACCEPT_SPLIT_BRAIN, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
+    ACCEPT_SPLIT_BRAIN, ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, LinkConfig,
+    ResourceConfig, TimingConfig,
 };
 use ha_core::sim::invariant::Invariant;
 use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Options, Rng, Scenario};
@@ -35,8 +36,9 @@ fn random_pair(rng: &mut Rng) -> Config {
         let line = interval.max(ms(20));
         config = config.link(LinkConfig::serial("tty", line, (line * 5).max(dead), 115_200));
     }
-    let assumes = rng.chance(350);
-    let groups = if assumes { 1 } else { rng.range(1, 3) };
+    let kind = rng.range(0, 10);
+    let (assumes, leases) = (kind < 3, kind >= 7);
+    let groups = if assumes || leases { 1 } else { rng.range(1, 3) };
     let mirrored = !assumes && rng.chance(500);
     for n in 0..groups {
         let mut group = GroupConfig::new(&format!("g{n}"))
@@ -48,6 +50,12 @@ fn random_pair(rng: &mut Rng) -> Config {
     }
     if assumes {
         config = config.with_unguarded(ACCEPT_SPLIT_BRAIN);
+    } else if leases {
+        let arbiter = ArbiterConfig::new(ArbiterKind::ThirdParty, ms(rng.range(300, 1500)));
+        config = config.arbiter(arbiter.with_trusts_host_pauses(true));
+        if rng.chance(500) {
+            config.groups[0].address_lifetime = ms(rng.range(100, 1500));
+        }
     } else {
         config = config.fence(FenceConfig::new(ms(rng.range(120, 400))));
     }
@@ -60,6 +68,10 @@ fn broken(rng: &mut Rng, rule: &str, mut config: Config) -> Option<Config> {
     let earliest = config.links.iter().map(|link| link.dead).min()?;
     match rule {
         "freeze" => config.timing.token_validity = between(rng, earliest, earliest * 6),
+        "expired" => {
+            let lease = config.arbiter.as_ref()?.lease;
+            config.arbiter.as_mut()?.takeover_wait = Some(between(rng, lease / 10, lease * 5 / 4));
+        }
         "patience" => config.timing.feed_limit = between(rng, ms(20), config.latest_dead()),
         "boot" => config.timing.boot_wait = between(rng, ms(5), config.latest_dead() * 2),
         "consent" => config.timing.ask_deadline = between(rng, ms(5), ms(90)),
@@ -75,7 +87,9 @@ fn broken(rng: &mut Rng, rule: &str, mut config: Config) -> Option<Config> {
         other => panic!("no way to break {other}"),
     }
     let violations = prove(&config).err()?;
-    let allowed = |found: &str| found == rule || (rule == "boot" && found == "listening");
+    let goes_along =
+        |found: &str| matches!((rule, found), ("boot", "listening") | ("expired", "expired addresses"));
+    let allowed = |found: &str| found == rule || goes_along(found);
     violations.as_slice().iter().all(|violation| allowed(violation.rule)).then_some(config)
 }
 
@@ -111,7 +125,7 @@ fn attack(config: &Config, seed: u64, aim: Aim) -> Seen {
         Aim::Anywhere => strike(&mut cluster, config, &mut rng),
         Aim::At(rule) => aimed(&mut cluster, config, &mut rng, rule),
     }
-    cluster.run_for(ms(6000));
+    cluster.run_for(ms(8000));
     let broken = cluster.broken().map(|broken| broken.invariant);
     let moved = cluster.actor(GroupId(0)) != owner;
     let text = cluster.broken().map(ToString::to_string).unwrap_or_default();
@@ -127,12 +141,13 @@ fn aimed(cluster: &mut Cluster, config: &Config, rng: &mut Rng, rule: &str) {
             cluster.inject(Fault::Device(owner, DeviceFault::Lies, ms(6000)));
             cluster.inject(Fault::PauseTree(owner, between(rng, dead, token.max(dead * 2))));
         }
+        "expired" => lose_the_lease(cluster, config, rng, owner),
         "patience" => {
             let pause = between(rng, config.timing.feed_limit, dead.max(config.timing.feed_limit));
             cluster.inject(Fault::PauseChild(owner, pause));
         }
         // On an assumption any cut makes two owners, by its name: the return alone is the attack.
-        "boot" if config.fence.is_none() => {
+        "boot" if config.is_unguarded() => {
             cluster.inject(Fault::PowerLoss(1 - owner, between(rng, ms(200), dead * 3)));
         }
         "boot" => {
@@ -150,6 +165,30 @@ fn aimed(cluster: &mut Cluster, config: &Config, rng: &mut Rng, rule: &str) {
     }
 }
 
+/// The owner no longer reaches the arbiter, then nobody; or it sleeps until somebody may act in its place.
+fn lose_the_lease(cluster: &mut Cluster, config: &Config, rng: &mut Rng, owner: usize) {
+    let (lease, wait) = (config.arbiter.as_ref().unwrap().lease, config.takeover_wait().unwrap());
+    match rng.range(0, 4) {
+        0 => cluster.inject(Fault::PauseTree(owner, between(rng, lease / 2, wait + lease))),
+        1 => {
+            cluster.inject(Fault::CutArbiter(owner, wait * 3));
+            cluster.run_for(between(rng, ms(0), lease * 2));
+            cluster.inject(Fault::Isolate(wait * 3));
+        }
+        2 => {
+            cluster.inject(Fault::ArbiterSlow(config.arbiter.as_ref().unwrap().answer_timeout, wait));
+            cluster.inject(Fault::ArbiterMute(wait));
+            cluster.run_for(between(rng, ms(0), lease));
+            cluster.inject(Fault::CutArbiter(owner, wait * 3));
+            cluster.inject(Fault::Isolate(wait * 3));
+        }
+        _ => {
+            cluster.inject(Fault::CutArbiter(owner, wait * 3));
+            cluster.inject(Fault::Isolate(wait * 3));
+        }
+    }
+}
+
 fn strike(cluster: &mut Cluster, config: &Config, rng: &mut Rng) {
     let (dead, token) = (config.latest_dead(), config.timing.token_validity);
     let owner = cluster.actor(GroupId(0)).unwrap_or(0);
@@ -159,9 +198,19 @@ fn strike(cluster: &mut Cluster, config: &Config, rng: &mut Rng) {
     };
     // Between the earliest instant at which somebody may act in its place and the end of its own permission.
     let worst = between(rng, dead, (token * 2).max(dead + dead / 2) + ms(600));
-    if config.fence.is_none() {
-        // On an assumption any silence but the owner's own sleep makes two owners, by its name.
-        cluster.inject(Fault::PauseTree(owner, worst));
+    if config.is_unguarded() {
+        // On an assumption any cut makes two owners, by its name: only sleeps and returns are attacks.
+        let away = between(rng, ms(200), dead * 3);
+        let asleep = rng.chance(700);
+        cluster.inject(if asleep {
+            Fault::PauseTree(owner, worst)
+        } else {
+            Fault::PowerLoss(1 - owner, away)
+        });
+        return;
+    }
+    if config.arbiter.is_some() {
+        lose_the_lease(cluster, config, rng, owner);
         return;
     }
     match rng.range(0, 7) {
@@ -194,7 +243,7 @@ fn strike(cluster: &mut Cluster, config: &Config, rng: &mut Rng) {
     }
 }
 
-const PROVEN: u64 = 120;
+const PROVEN: u64 = 150;
 const ATTACKS: u64 = 5;
 
 #[test]
@@ -257,6 +306,12 @@ fn forced(rule: &'static str, pairs: u64) -> Forced {
 fn a_measured_share_of_the_pairs_refused_for_their_permission_is_twice_active() {
     let all = forced("freeze", 50);
     assert!(all.runs >= 200 && all.twice * 10 >= all.runs, "only {} of {}", all.twice, all.runs);
+}
+
+#[test]
+fn a_measured_share_of_the_pairs_refused_for_their_lease_wait_is_twice_active() {
+    let all = forced("expired", 40);
+    assert!(all.runs >= 150 && all.twice * 10 >= all.runs, "only {} of {}", all.twice, all.runs);
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl DiskArbiterBuilder {
         let failed = |error: getrandom::Error| DiskError::Io {
             path: self.path.clone(),
             what: "asking for randomness",
-            source: error.into(),
+            source: std::io::Error::other(error.to_string()),
         };
         getrandom::u64().map(|life| life.max(1)).map_err(failed)
     }

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool, Failure> {
     let text = fs::read_to_string(&options.file)?;
-    let mut config: Config = (*Checked::from_toml(&text)?).clone();
+    let mut config = (*Checked::from_toml(&text)?).clone();
     let mut answer = Answer::default();
     if let Some(budget) = options.budget {
         match for_outage_budget(&config, budget) {

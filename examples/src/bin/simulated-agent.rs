@@ -1,22 +1,33 @@
-//! An agent of your own, run unchanged under the simulator: a queue runner that must never work on two nodes at once.
+//! An agent of your own under thousands of seeds: a queue runner that must never work on two nodes at once.
 //!
-//! `cargo run -p ha-examples --bin simulated-agent`
+//! ```console
+//! $ cargo run -p ha-examples --bin simulated-agent                # holds
+//! $ cargo run -p ha-examples --bin simulated-agent -- --careless  # its worker outlives its stop: found, replayed, told
+//! ```
 
 use async_trait::async_trait;
-use ha_core::GroupId;
 use ha_core::api::{Ctx, Resource, ResourceError};
 use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
 use ha_core::engine::Health;
-use ha_core::sim::{Cluster, Fault, Options, Scenario};
-use std::sync::atomic::{AtomicBool, Ordering};
+use ha_core::sim::{Campaign, Cluster};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// What was really delivered: the node and the number of its start, in true order.
+#[derive(Default)]
+struct Queue {
+    starts: AtomicU64,
+    delivered: Mutex<Vec<(usize, u64)>>,
+}
 
 /// Delivers one item of a queue every 40 ms, for as long as its permission holds.
 struct QueueRunner {
     node: usize,
+    careless: bool,
     runs: Arc<AtomicBool>,
-    delivered: Arc<Mutex<Vec<(usize, u64)>>>,
+    queue: Arc<Queue>,
 }
 
 #[async_trait]
@@ -28,13 +39,15 @@ impl Resource for QueueRunner {
     async fn start(&self, ctx: &Ctx) -> Result<(), ResourceError> {
         ctx.sleep(Duration::from_millis(60)).await; // reading the queue takes a while
         self.runs.store(true, Ordering::Relaxed);
-        let (ctx, runs, delivered, node) =
-            (ctx.clone(), self.runs.clone(), self.delivered.clone(), self.node);
+        let (ctx, runs, queue) = (ctx.clone(), self.runs.clone(), self.queue.clone());
+        let (node, careless) = (self.node, self.careless);
+        let start = queue.starts.fetch_add(1, Ordering::Relaxed);
         ctx.clone().spawn(async move {
             while runs.load(Ordering::Relaxed) {
-                // The permission is checked at each act, never remembered.
-                if let (Ok(token), Ok(mut list)) = (ctx.token().check(ctx.now()), delivered.lock()) {
-                    list.push((node, token.epoch.0));
+                // The permission is checked at each act. The careless one remembers that it had it,
+                let permitted = ctx.token().check(ctx.now()).is_ok();
+                if let (true, Ok(mut list)) = (permitted || careless, queue.delivered.lock()) {
+                    list.push((node, start));
                 }
                 ctx.sleep(Duration::from_millis(40)).await;
             }
@@ -43,7 +56,8 @@ impl Resource for QueueRunner {
     }
 
     async fn stop(&self, _: &Ctx) -> Result<(), ResourceError> {
-        self.runs.store(false, Ordering::Relaxed);
+        // and forgets its worker when it stops. Either alone would do no harm.
+        self.runs.store(self.careless, Ordering::Relaxed);
         Ok(())
     }
 
@@ -52,6 +66,7 @@ impl Resource for QueueRunner {
     }
 }
 
+/// Your configuration: built here, or `Config::from_toml` of the file that your nodes read.
 fn pair() -> Config {
     let ms = Duration::from_millis;
     let mut config = Config::pair("queue", "left", "right")
@@ -67,34 +82,61 @@ fn pair() -> Config {
     config
 }
 
-fn main() {
-    let delivered: Arc<Mutex<Vec<(usize, u64)>>> = Arc::default();
-    let shared = delivered.clone();
-    let mut cluster = Cluster::new(Scenario::quiet(1, pair()), Options::default()).with_resource(
-        GroupId(0),
-        1,
-        move |node| Arc::new(QueueRunner { node, runs: Arc::default(), delivered: shared.clone() }),
-    );
-    let seconds = Duration::from_secs;
-    cluster.run_for(seconds(3));
-    cluster.inject(Fault::PauseTree(0, seconds(4))); // the active node is frozen, then wakes
-    cluster.run_for(seconds(6));
-    cluster.inject(Fault::Switchover(0));
-    cluster.run_for(seconds(3));
+/// What must hold: once a later start has delivered, no earlier one does.
+fn in_order(queue: &Queue) -> Result<(), String> {
+    let list = queue.delivered.lock().map_err(|e| e.to_string())?;
+    match list.windows(2).find(|w| w[1].1 < w[0].1) {
+        Some(w) => Err(format!(
+            "node {} delivered by its start {} after node {} had by start {}",
+            w[1].0, w[1].1, w[0].0, w[0].1
+        )),
+        None => Ok(()),
+    }
+}
 
-    println!("{}", cluster.timeline());
-    let mut spells: Vec<(usize, u64, usize)> = Vec::new();
-    for (node, epoch) in delivered.lock().map(|list| list.clone()).unwrap_or_default() {
-        match spells.last_mut() {
-            Some((n, e, count)) if (*n, *e) == (node, epoch) => *count += 1,
-            _ => spells.push((node, epoch, 1)),
+fn campaign(careless: bool) -> Campaign {
+    let queue = Arc::<Queue>::default();
+    let (mine, seen, old) = (queue.clone(), queue.clone(), queue);
+    Cluster::from_config(pair())
+        .with_resource("queue-runner", move |node| {
+            Arc::new(QueueRunner { node, careless, runs: Arc::default(), queue: mine.clone() })
+        })
+        .before_each(move |_| {
+            if let Ok(mut list) = old.delivered.lock() {
+                list.clear();
+            }
+        })
+        .expecting(move |_| in_order(&seen))
+}
+
+fn main() -> ExitCode {
+    let careless = std::env::args().any(|a| a == "--careless");
+    let campaign = campaign(careless);
+    let found = match campaign.run(0..200) {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Some(failure) = found.failures.first() else {
+        println!("{found}");
+        return ExitCode::SUCCESS;
+    };
+    println!(
+        "{} of {} runs failed; the first is seed {}: {}",
+        found.failed, found.runs, failure.seed, failure.broken
+    );
+    // The same seed gives the same history: look at the world as it was at that instant, or step through it.
+    if let Ok(cluster) = campaign.replay(failure.seed) {
+        println!("\nit happened {:?} after the start; what came before:", cluster.elapsed());
+        let last: Vec<_> = cluster.timeline().last(25).collect();
+        last.iter().for_each(|entry| println!("{entry}"));
+        for node in 0..2 {
+            if let Some(status) = cluster.status(node) {
+                println!("\nnode {node} then: {:?}", status.groups);
+            }
         }
     }
-    for (node, epoch, count) in spells {
-        println!("node {node} delivered {count} items in epoch {epoch}");
-    }
-    match cluster.broken() {
-        None => println!("every invariant held"),
-        Some(broken) => println!("{broken}"),
-    }
+    ExitCode::FAILURE
 }

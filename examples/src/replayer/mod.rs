@@ -33,7 +33,7 @@ struct Options {
     /// Only one line for each decision
     #[arg(long)]
     brief: bool,
-    /// Compare the log's configuration with this one (TOML, or the settings.json of a mail-pair node)
+    /// Compare the log's configuration with this one (JSON, or the settings.json of a mail-pair node)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One JSON object: lives, damage, and every decision with all its facts
@@ -99,12 +99,11 @@ impl Watcher {
     }
 }
 
+/// A configuration as JSON, or the settings of a node that hold one.
 fn read_config(file: &Path) -> Result<Config, Box<dyn std::error::Error>> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    if file.extension().is_some_and(|e| e == "json") {
-        let settings: serde_json::Value = serde_json::from_str(&text)?;
-        let config = settings.get("config").cloned().unwrap_or(settings);
-        return Ok(serde_json::from_value(config).map_err(|e| format!("{}: {e}", file.display()))?);
-    }
-    Ok(Config::from_toml(&text)?)
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|e| failed(&e))?;
+    let settings: serde_json::Value = serde_json::from_str(&text).map_err(|e| failed(&e))?;
+    let config = settings.get("config").cloned().unwrap_or(settings);
+    Ok(serde_json::from_value(config).map_err(|e| failed(&e))?)
 }

@@ -54,7 +54,7 @@ pub enum Lease {
 }
 
 /// One reading of an arbiter.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ArbiterView {
     /// What it keeps; nothing if it never heard of the group.

@@ -15,6 +15,9 @@ impl Engine {
                 return;
             }
         }
+        if self.has_arbiter() && self.waits_for_arbiter(g) {
+            return;
+        }
         match self.st.peer.state {
             PeerState::Unknown if self.boot_wait_over() => {
                 if self.group(g).role == Role::Waiting && self.group(g).question.is_none() {
@@ -31,6 +34,32 @@ impl Engine {
             }
             PeerState::Alive | PeerState::Unreachable => self.consult_table(g),
         }
+    }
+
+    /// Nothing is granted without the third party; whom it names as a living owner needs no question either.
+    fn waits_for_arbiter(&mut self, g: GroupId) -> bool {
+        if let Some(question) = self.silent_arbiter(g) {
+            if self.group(g).question != Some(Question::Diverged) {
+                self.ask_operator(g, question);
+            }
+            return true;
+        }
+        if self.third_view(g).is_none() {
+            return true;
+        }
+        let peer = crate::config::Config::peer_of(self.st.me);
+        let absent = !self.st.peer.is_alive();
+        let Some(record) = self.third_record(g).filter(|r| absent && r.owner == Some(peer)) else {
+            return false;
+        };
+        let current =
+            self.is_current_by_record(g, Some(&record), StopProof::LeaseExpired { epoch: record.epoch });
+        let living = self.lease_is_fresh(g);
+        let expiring = current && self.lease_proves(g) && !self.group(g).failed_here;
+        if (living || expiring) && self.group(g).question != Some(Question::Diverged) {
+            self.unask(g);
+        }
+        living || expiring
     }
 
     pub(super) fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
@@ -59,7 +88,9 @@ impl Engine {
         let Some(verdict) = self.verdict(g) else { return };
         // Diverged copies keep their question, whatever the table says of the ownership.
         let diverged = self.group(g).data.diverged;
+        let nameless = self.has_arbiter() && self.third_record(g).is_none() && self.common_init().is_none();
         match verdict {
+            Verdict::Win if nameless => self.ask_operator(g, Question::NotInitialised),
             Verdict::Win => {
                 if self.peer_has_leftovers() {
                     self.ask_operator(g, Question::NoStopProof);
@@ -67,6 +98,9 @@ impl Engine {
                     self.unask(g);
                 }
                 self.want_group(g);
+            }
+            Verdict::WinAlone if self.third_record(g).is_some_and(|r| !r.lists(self.st.me)) => {
+                self.ask_operator(g, Question::NotCurrent);
             }
             Verdict::WinAlone => {
                 if let SetRecord::Alone { epoch, generation } = self.st.durable.group(g).set {

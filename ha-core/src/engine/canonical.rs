@@ -77,6 +77,7 @@ impl Engine {
         for life in &mut st.peer.lives {
             if let Some(ended) = &mut life.ended {
                 rel(&mut ended.at);
+                rel(&mut ended.asked);
             }
         }
         st.fence.next_query = st.fence.next_query.max(now);
@@ -161,6 +162,7 @@ fn canonical_groups(st: &mut State, now: Instant, horizon: Duration) {
             rel(&mut a.since);
         }
         gr.outside_seen = gr.outside_seen.map(|_| 0);
+        canonical_third(&mut gr.third, now, horizon);
     }
     if let Some(l) = &mut st.leaving {
         l.idle_since = l.idle_since.map(|at| relative(at, now, horizon));
@@ -205,6 +207,34 @@ fn canonical_policy(
     }
     if let Some(draining) = &mut policy.draining {
         draining.left.iter_mut().for_each(|id| *id = renumber.get(id).copied().unwrap_or(*id));
+    }
+}
+
+fn canonical_third(t: &mut super::third_party::ThirdParty, now: Instant, horizon: Duration) {
+    let rel = |at: &mut Instant| *at = relative(*at, now, horizon);
+    if let Some(asked) = &mut t.request {
+        asked.op = OpId(0);
+        rel(&mut asked.at);
+        rel(&mut asked.deadline);
+    }
+    if let Some(view) = &mut t.view {
+        rel(&mut view.asked);
+        rel(&mut view.first);
+    }
+    if let Some(claim) = &mut t.claim {
+        rel(&mut claim.since);
+    }
+    if let Some(watch) = &mut t.watch {
+        rel(&mut watch.since);
+    }
+    if let Some(extend) = &mut t.extend {
+        rel(&mut extend.since);
+    }
+    t.failures = t.failures.min(3);
+    for at in
+        [&mut t.next_ask, &mut t.lease_until, &mut t.next_renew, &mut t.promise_until, &mut t.bound_until]
+    {
+        rel(at);
     }
 }
 

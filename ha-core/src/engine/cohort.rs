@@ -28,9 +28,24 @@ impl Engine {
         self.group_ids().filter(|h| self.group(*h).is_owner() && self.root(*h) == root).collect()
     }
 
-    /// Whether the peer could take over everything that moves with the group.
+    /// Whether the peer could take over everything that moves with the group, and nothing of it is under way.
     pub(super) fn cohort_may_move(&self, g: GroupId) -> bool {
-        self.cohort(g).into_iter().all(|h| self.peer_is_viable(h))
+        let root = self.root(g);
+        self.group_ids().filter(|h| self.root(*h) == root).all(|h| match self.group(h).role {
+            Role::Active => self.peer_is_viable(h),
+            Role::Claiming { .. } | Role::Starting { .. } | Role::Stopping { .. } => false,
+            Role::Waiting | Role::Standby => true,
+        })
+    }
+
+    /// Whether whatever belongs to the group is welcome at the peer, also what is not served here. A lead that
+    /// went where its follower failed would leave it behind.
+    pub(super) fn cohort_is_welcome(&self, g: GroupId) -> bool {
+        let root = self.root(g);
+        self.group_ids().filter(|h| *h != g && self.root(*h) == root).all(|h| {
+            let claim = self.st.peer.claims.get(&h).map(|c| c.state);
+            matches!(claim, Some(ClaimState::Owner | ClaimState::Standby { viable: true }))
+        })
     }
 
     /// Whether the group may be started here as far as its lead is concerned.

@@ -214,6 +214,8 @@ pub enum StopWhy {
     Leaving,
     /// The peer owns a higher epoch.
     Superseded,
+    /// The lease of shared data ran out, and nobody renews it.
+    Lapsed,
 }
 
 impl Engine {
@@ -344,6 +346,7 @@ pub(super) const fn stop_why(role: Role) -> Option<StopWhy> {
             Why::Failed => StopWhy::Failed,
             Why::Leaving => StopWhy::Leaving,
             Why::Superseded => StopWhy::Superseded,
+            Why::Lapsed => StopWhy::Lapsed,
         }),
         Role::Waiting | Role::Standby | Role::Claiming { .. } | Role::Starting { .. } | Role::Active => None,
     }

@@ -6,7 +6,7 @@
 //! 2. Call [`Engine::handle`] with a `now` that never goes backwards.
 //! 3. After every call drain [`Engine::next_action`] until it is empty, before the next `handle`.
 //! 4. Execute actions in any order, but set [`Action::Token`] before anything else of the same drain.
-//! 5. Report the completion of every `Persist`, `Op`, `FenceQuery` and `FenceShoot` exactly once, however late.
+//! 5. Report the completion of every `Persist`, `Op`, `FenceQuery`, `FenceShoot` and `Arbiter` exactly once, however late.
 //! 6. Sleep until [`Engine::next_deadline`] or the next input. When waking, feed everything that the sockets
 //!    hold **before** [`Input::Tick`].
 //! 7. After [`Action::EndSelf`], [`Action::Reborn`] or [`Action::Departed`] feed nothing more.
@@ -29,6 +29,7 @@ mod holds;
 mod idle;
 mod in_sync;
 mod input;
+mod lease;
 mod leaving;
 mod machine;
 mod membership;
@@ -46,6 +47,8 @@ mod saying;
 mod snapshot;
 mod state;
 mod status;
+mod third_party;
+mod third_proof;
 
 pub use action::*;
 pub use beat::*;
@@ -69,3 +72,5 @@ mod explore_tests;
 mod pair_tests;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod third_tests;

@@ -57,6 +57,11 @@ impl Engine {
         }
     }
 
+    /// Another one was granted: this one only stops.
+    pub(super) fn is_giving_way(&self, g: GroupId) -> bool {
+        matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. })
+    }
+
     /// Of two live owners the higher epoch goes on, of equal ones (two boots alone, each told that the other was off)
     /// the first node; the other one suspends and keeps its store untouched.
     fn is_superseded(&self, g: GroupId) -> bool {
@@ -250,7 +255,9 @@ impl Engine {
                 self.clear_ownership(g);
                 self.role_changed(g);
             }
-            Why::Switchover | Why::Handover | Why::Failed | Why::Leaving => self.release(g, why),
+            Why::Switchover | Why::Handover | Why::Failed | Why::Leaving | Why::Lapsed => {
+                self.release(g, why);
+            }
         }
     }
 

@@ -58,15 +58,14 @@ impl Engine {
             && config.policy.failback != Failback::Never
             && theirs >= mine
             && (!config.mirrored || self.group(g).full);
-        if !(standby || outside || preferred) || !self.cohort_may_move(g) {
-            None
-        } else if standby {
-            Some(MoveReason::Standby)
-        } else if outside {
-            Some(MoveReason::Outside)
-        } else {
-            Some(MoveReason::Failback)
-        }
+        let reason = match (standby, outside, preferred) {
+            (true, ..) => MoveReason::Standby,
+            (_, true, _) => MoveReason::Outside,
+            (.., true) => MoveReason::Failback,
+            _ => return None,
+        };
+        let welcome = !is_preference(reason) || self.cohort_is_welcome(g);
+        (self.cohort_may_move(g) && welcome).then_some(reason)
     }
 
     /// A word of the peer about the outside that is newer than the hold-off: compare, wait, compare again.

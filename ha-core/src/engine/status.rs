@@ -160,6 +160,7 @@ impl Engine {
         }
         for g in self.group_ids() {
             next = next.min(self.policy_deadline(g));
+            next = next.min(self.third_deadline(g));
             if let Some(since) = self.group(g).straggler_since {
                 next = next.min(since + self.straggler_budget(g));
             }

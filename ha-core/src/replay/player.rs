@@ -113,7 +113,7 @@ impl Player {
                 return Err(self.senseless("the beginning of another record, expected a step".into()));
             }
         };
-        self.at = self.at + Duration::from_nanos(after_ns);
+        self.at += Duration::from_nanos(after_ns);
         if let Input::Beat { link, beat } = &input
             && let Some(kept) = self.beats.get_mut(usize::from(link.0))
         {

@@ -22,6 +22,9 @@ use std::time::Duration;
 
 /// Frames that one path may deliver before the control loop looks at everything else (a flood starves nobody).
 const FRAMES_PER_TURN: u32 = 64;
+/// What is said of a link whose two ends tell different tags.
+const DIFFERENT: &str =
+    "the two nodes run different configurations, or different versions of the program: compare both";
 /// Receive errors in a row after which a path is opened anew (a tty that was unplugged).
 const ERRORS_BEFORE_REOPEN: u32 = 16;
 /// The longest frame that is received.
@@ -163,9 +166,14 @@ impl Links {
         self.heard.borrow_mut().pop_front()
     }
 
-    /// Of each path: why a frame was refused, as last said.
+    /// Of each path: why a frame was refused, as last said; or that the two nodes are configured differently.
     pub(super) fn refusals(&self) -> Vec<Option<String>> {
-        self.ports.iter().map(|port| port.path.refusal.borrow().clone()).collect()
+        let differs = |path: &Path| {
+            let agreement = path.session.borrow().agreement();
+            agreement.filter(|a| a.same_parameters == Some(false)).map(|_| DIFFERENT.to_owned())
+        };
+        let one = |path: &Path| path.refusal.borrow().clone().or_else(|| differs(path));
+        self.ports.iter().map(|port| one(&port.path)).collect()
     }
 
     /// Resolves when every frame was handed to its transport.

@@ -14,6 +14,7 @@
 
 mod agents;
 mod alarm;
+mod arbiter;
 mod arrivals;
 mod builder;
 mod clock;

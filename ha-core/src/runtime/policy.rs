@@ -176,12 +176,14 @@ mod tests {
             timeouts: 2,
             since: at(1),
         };
-        let mut status = PolicyStatus::default();
-        status.placement = Placement::MovesAt(MoveReason::Failback, at(7));
-        status.hold = Some(Hold::Standby);
-        status.quarantine = Some((at(5), Some(at(9))));
-        status.findings = vec![Some(finding)];
-        status.troubles = vec![Some(finding)];
+        let status = PolicyStatus {
+            placement: Placement::MovesAt(MoveReason::Failback, at(7)),
+            hold: Some(Hold::Standby),
+            quarantine: Some((at(5), Some(at(9)))),
+            findings: vec![Some(finding)],
+            troubles: vec![Some(finding)],
+            ..PolicyStatus::default()
+        };
         let report = PolicyReport::new(&names, GroupId(0), &status);
         assert_eq!((report.placement.as_str(), report.reason.as_deref()), ("moves-at", Some("failback")));
         assert_eq!((report.moves_at_ns, report.forgotten_at_ns), (Some(7), Some(9)));

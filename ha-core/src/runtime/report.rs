@@ -2,7 +2,7 @@
 
 use super::names::Names;
 use super::policy::{OrderReport, PolicyReport};
-use crate::engine::{Event, EventKind, GroupStatus, Status};
+use crate::engine::{ArbiterState, Event, EventKind, GroupStatus, Status};
 use crate::explain::{Answer, OpenQuestion};
 use crate::{Instant, SetRecord};
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,8 @@ pub struct LinkReport {
     pub link: String,
     /// `silent`, `half-open`, `up`, `suspect` or `dead`.
     pub state: String,
-    /// Why the last frame that was not believed was refused; none if nothing was refused yet.
+    /// Why the last frame that was not believed was refused, or that both nodes are configured differently; none if
+    /// nothing was refused yet.
     #[serde(default)]
     pub last_refusal: Option<String>,
 }
@@ -286,6 +287,14 @@ fn describe_of_group(names: &Names, kind: &EventKind) -> Description {
             let (resource, health) = (names.resource(group, resource), kebab(&health));
             let text = format!("resource {resource} is {health}");
             ("resource", Some(group), text, vec![("resource", resource), ("health", health)])
+        }
+        EventKind::Arbiter { group, state } => {
+            let text = match state {
+                ArbiterState::Answers => "the arbiter answers",
+                ArbiterState::Silent => "the arbiter gives no answer",
+                ArbiterState::Forgot => "the arbiter lost its memory; nothing acts on its word",
+            };
+            ("arbiter", Some(group), text.into(), vec![("state", kebab(&state))])
         }
         EventKind::OpOverrun { group } => {
             ("op-overrun", Some(group), "an operation overran its budget".into(), vec![])

@@ -89,15 +89,14 @@ impl RecordDisk {
     pub fn lose_power(&mut self) {
         self.store = None;
         let images: Vec<_> = self.medium.crash_now().images(IMAGES, self.rng.bits()).collect();
-        // The second image keeps nothing of a cache.
-        let all = self.lies && images.len() > 1 && self.rng.chance(500);
-        let at = if all { 1 } else { self.rng.index(images.len()) };
-        let Some(image) = images.get(at) else { return };
-        self.medium = RecordingMedium::from_image(image);
+        let mut media = images.iter().map(RecordingMedium::from_image);
+        let at = self.rng.index(images.len());
+        let forgets = self.lies && self.rng.chance(500);
+        let forgetful = |medium: &RecordingMedium| read(medium) != self.promised;
+        let found = if forgets { media.find(forgetful) } else { media.nth(at) };
+        self.medium = found.or_else(|| images.first().map(RecordingMedium::from_image)).unwrap_or_default();
         if std::mem::take(&mut self.lies) {
-            let found = self.open().ok();
-            self.store = None;
-            self.lost_a_promise |= self.promised.is_some() && found != self.promised;
+            self.lost_a_promise |= self.promised.is_some() && read(&self.medium) != self.promised;
         }
     }
 
@@ -131,6 +130,11 @@ impl RecordDisk {
         }
         drop(file.sync_data("damage"));
     }
+}
+
+/// What a start would find on `medium`.
+fn read(medium: &RecordingMedium) -> Option<NodeRecord> {
+    FileStateStore::open(Arc::new(medium.clone())).ok()?.load().ok()
 }
 
 #[cfg(test)]

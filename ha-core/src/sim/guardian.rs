@@ -67,11 +67,16 @@ impl Cluster {
 
     /// A running process takes its address back when its permission ends; a stopped one cannot.
     fn lapse_suspended(&mut self, node: usize) {
-        if self.nodes[node].process.as_ref().is_none_or(|p| p.paused) {
+        let n = &self.nodes[node];
+        let Some(process) = n.process.as_ref() else { return };
+        // When it last ran: a stopped one whose permission had ended before took its address back before.
+        let ran = n.clock.local(if process.paused { n.disturbed } else { self.now });
+        if process.paused && self.third.is_none() {
             return;
         }
-        for group in 0..self.tainted.len() {
-            if self.acting(node, group).is_none() {
+        let tokens = process.tokens.clone();
+        for (group, token) in tokens.into_iter().enumerate() {
+            if !matches!(token, Permission::Valid { until, .. } if until > ran) {
                 self.nodes[node].running[group].iter_mut().for_each(|r| r.serves = false);
             }
         }

@@ -15,6 +15,7 @@
 //! the wire would let it through), disks that lie about what is durable, more than two nodes.
 
 mod agents;
+mod arbiter;
 mod campaign;
 mod clock;
 mod cluster;
@@ -100,13 +101,15 @@ impl Cluster {
     #[must_use]
     pub fn into_report(self) -> Report {
         let seed = self.scenario.seed;
+        let arbitrated = self.third.is_some();
         #[cfg(feature = "sabotage")]
         let sabotage = self.options.sabotage.map(|s| format!("{s:?}"));
         #[cfg(not(feature = "sabotage"))]
         let sabotage = None;
         let acknowledged = self.mirrors.iter().flatten().map(|m| m.acknowledged.len()).sum();
         let own = self.own;
-        let failure = self.broken.map(|b| Box::new(Failure::new(seed, own, sabotage, b, &self.timeline)));
+        let origin = report::Origin { seed, own, arbitrated };
+        let failure = self.broken.map(|b| Box::new(Failure::new(origin, sabotage, b, &self.timeline)));
         Report {
             seed,
             faults: self.injected,

@@ -112,8 +112,8 @@ pub struct Process {
     pub echoed: Vec<u64>,
     /// By link: any own beat was ever echoed.
     pub ever_echoed: Vec<bool>,
-    /// Whether the peer's safety values were heard in this life.
-    pub knows_timing: bool,
+    /// The life of the peer whose safety values were heard.
+    pub knows_timing: Option<Incarnation>,
     /// All inputs, where replay is checked.
     pub recording: Option<Recording>,
     /// How much it decides.
@@ -172,6 +172,8 @@ pub struct Node {
     pub lied_about: bool,
     /// When this machine or process last ended or was stopped (true time).
     pub disturbed: u64,
+    /// Its application makes no progress.
+    pub stalled: bool,
 }
 
 /// What a guardian knows of its dead child.

@@ -33,6 +33,7 @@ impl Cluster {
             self.clear_running(node);
         }
         let leftovers = self.leftovers(node);
+        self.forget_what_a_life_knew();
         self.lives += 1;
         let incarnation = Incarnation(self.rng.id());
         let config = self.scenario.configs[node].clone();
@@ -85,7 +86,7 @@ impl Cluster {
             sent: vec![VecDeque::new(); config.links.len()],
             echoed: vec![0; config.links.len()],
             ever_echoed: vec![false; config.links.len()],
-            knows_timing: false,
+            knows_timing: None,
             recording,
             rate: super::invariant::Rate::default(),
             spins: (0, 0),
@@ -224,6 +225,7 @@ impl Cluster {
             Action::SurrenderData { group } => self.surrender_data(node, group),
             Action::FenceQuery { op, .. } => self.fence_order(node, life, op, false),
             Action::FenceShoot { op, .. } => self.fence_order(node, life, op, true),
+            Action::Arbiter { op, group, request } => self.arbiter_order(node, life, op, group, request),
             Action::EndSelf { reason } => self.end_self(node, reason),
             Action::Reborn => self.reborn(node),
             Action::Departed => self.departed(node),
@@ -325,7 +327,11 @@ impl Cluster {
         if beat.to != Some(process.incarnation) {
             return;
         }
-        process.knows_timing |= beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. }));
+        // A new life may be configured anew: what the old one said no longer counts.
+        process.knows_timing = process.knows_timing.filter(|life| *life == beat.incarnation);
+        if beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. })) {
+            process.knows_timing = Some(beat.incarnation);
+        }
         let echoed = beat.echo.and_then(|echo| process.sent[link].iter().rev().find(|(seq, _)| *seq == echo));
         if let Some((_, sent)) = echoed {
             process.ever_echoed[link] = true;
@@ -407,6 +413,7 @@ impl Cluster {
         let group = usize::from(id.0);
         let owner =
             matches!(role, RoleName::Starting | RoleName::Active | RoleName::Suspended | RoleName::Stopping);
+        let before = self.nodes[node].process.as_ref().map(|p| p.roles[group]);
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.roles[group] = role;
             process.owned[group] = owner.then_some(epoch);
@@ -416,7 +423,12 @@ impl Cluster {
             RoleName::Active => self.check_data(node, group),
             RoleName::Claiming => self.moment(node, Moment::Claiming),
             RoleName::Starting => self.moment(node, Moment::Starting),
-            RoleName::Suspended => self.moment(node, Moment::Suspended),
+            RoleName::Suspended => {
+                if before != Some(RoleName::Suspended) {
+                    self.check_absence(node, id);
+                }
+                self.moment(node, Moment::Suspended);
+            }
             RoleName::Stopping => self.moment(node, Moment::Stopping),
             RoleName::Waiting | RoleName::Standby | RoleName::Blocked => {
                 let booted_with_leftovers = self.nodes[node].process.as_ref().is_some_and(|p| p.leftovers);
@@ -429,7 +441,8 @@ impl Cluster {
 
     fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
         let at = usize::from(group.0);
-        let mirrored = self.mirrors[at].is_some();
+        // A third party counts for both nodes, data or none.
+        let mirrored = self.mirrors[at].is_some() || self.third.is_some();
         let verdict = self.epochs[at].granted(group, node, epoch, mirrored);
         self.check_unless_tainted(at, verdict);
     }

@@ -15,6 +15,8 @@ pub struct Failure {
     pub seed: u64,
     /// It is a seed of a campaign, with the user's configuration and agents.
     pub own: bool,
+    /// Whether it had a third party ([`Scenario::arbitrated`](super::Scenario::arbitrated)).
+    pub arbitrated: bool,
     /// The rule that was switched off, if one was.
     pub sabotage: Option<String>,
     /// What broke.
@@ -23,15 +25,23 @@ pub struct Failure {
     pub entries: Vec<Entry>,
 }
 
+/// Where a run came from, so that it can be run again.
+pub(super) struct Origin {
+    pub seed: u64,
+    /// A campaign of the user's.
+    pub own: bool,
+    /// With a third party.
+    pub arbitrated: bool,
+}
+
 impl Failure {
     pub(super) fn new(
-        seed: u64,
-        own: bool,
+        Origin { seed, own, arbitrated }: Origin,
         sabotage: Option<String>,
         broken: Broken,
         timeline: &Timeline,
     ) -> Self {
-        Self { seed, own, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
+        Self { seed, own, arbitrated, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
     }
 
     /// The command, or the call of the campaign, that replays it.
@@ -40,9 +50,10 @@ impl Failure {
         if self.own {
             return format!("campaign.replay({})?.timeline()", self.seed);
         }
+        let arbiter = if self.arbitrated { "HA_SIM_ARBITER=1 " } else { "" };
         let sabotage = self.sabotage.as_ref().map_or(String::new(), |s| format!("HA_SIM_SABOTAGE={s} "));
         format!(
-            "{sabotage}HA_SIM_SEED={} cargo test -p ha-core --test sim_replay -- --ignored --nocapture",
+            "{arbiter}{sabotage}HA_SIM_SEED={} cargo test -p ha-core --test sim_replay -- --ignored --nocapture",
             self.seed
         )
     }

@@ -117,7 +117,11 @@ impl Cluster {
         up && match &n.process {
             None => true,
             Some(p) if p.paused => false,
-            Some(p) => valid(p, group, n.clock.local(self.now)) || p.leftovers,
+            // What an earlier life left answers until this one puts its own up.
+            Some(p) => {
+                let found = p.leftovers && p.tokens[group] == Permission::Revoked;
+                found || valid(p, group, n.clock.local(self.now))
+            }
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct DataTest<'a> {
     cuts: usize,
 }
 
+/// How often a copy that must stay idle is looked at.
+const LOOKS: usize = 4;
 const ALONE: AckRule = AckRule::Alone(Generation(1));
 
 impl<'a> DataTest<'a> {
@@ -106,6 +108,18 @@ impl<'a> DataTest<'a> {
             Ok(()) => Ok(()),
             Err(_) => wrong(format!("the rule {:?} {when}", copy.data.report().rule), format!("{rule:?}")),
         }
+    }
+
+    /// No rule applies, and no late hand brings one back.
+    async fn stays_idle(&self, copy: &Copy, when: &str) -> Outcome {
+        self.applies(copy, None, when).await?;
+        for _ in 0..LOOKS {
+            a_little_later().await;
+            if let Some(rule) = copy.data.report().rule {
+                return wrong(format!("the rule {rule:?} again, some time {when}"), "none");
+            }
+        }
+        Ok(())
     }
 
     async fn promoted_and_demoted(&self) -> Outcome {
@@ -196,7 +210,7 @@ impl<'a> DataTest<'a> {
                 return wrong(format!("a demotion that failed: {error}"), "a demoted copy");
             }
             self.demote(&copy, epoch).await?;
-            self.applies(&copy, None, &format!("after a promotion that was given up at its poll {polls}"))
+            self.stays_idle(&copy, &format!("after a promotion that was given up at its poll {polls}"))
                 .await?;
         }
         Ok(())

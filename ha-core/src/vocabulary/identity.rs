@@ -1,6 +1,6 @@
 //! Identities and counters as newtypes, so that no two of them can be exchanged by mistake.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 
 macro_rules! counter {
@@ -21,9 +21,30 @@ macro_rules! counter {
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
+        ///
+        /// In text formats it is 32 hexadecimal digits: few readers of JSON know numbers of 128 bits.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u128);
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                if s.is_human_readable() {
+                    s.collect_str(&format_args!("{:032x}", self.0))
+                } else {
+                    s.serialize_u128(self.0)
+                }
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                if !d.is_human_readable() {
+                    return u128::deserialize(d).map(Self);
+                }
+                let text = String::deserialize(d)?;
+                u128::from_str_radix(&text, 16).map(Self).map_err(|e| {
+                    D::Error::custom(format!("found \"{text}\", expected up to 32 hexadecimal digits: {e}"))
+                })
+            }
+        }
         impl fmt::Display for $name {
             /// The first eight hexadecimal digits: enough to tell two apart in a log.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { write!(f, "{:08x}", (self.0 >> 96) as u32) }
@@ -110,4 +131,20 @@ random_id! {
 random_id! {
     /// The explicit, common initialisation of both stores; only its bearers can have *never started*.
     InitId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_ids_are_text_in_json_and_come_back() {
+        let id = Incarnation(0xab << 120);
+        let json = serde_json::to_value(id).unwrap();
+        assert_eq!(json, format!("ab{}", "0".repeat(30)));
+        assert_eq!(serde_json::from_value::<Incarnation>(json).unwrap(), id);
+        assert!(serde_json::from_str::<StoreId>("\"none\"").unwrap_err().to_string().contains("hexadecimal"));
+        let bytes = postcard::to_stdvec(&id).unwrap();
+        assert_eq!(postcard::from_bytes::<Incarnation>(&bytes).unwrap(), id);
+    }
 }

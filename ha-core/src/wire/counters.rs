@@ -60,7 +60,7 @@ impl LinkCounters {
             | FrameError::TooLong { .. }
             | FrameError::Magic { .. }
             | FrameError::Kind { .. } => &mut self.foreign,
-            FrameError::Version { .. } => &mut self.other_version,
+            FrameError::Version { .. } | FrameError::NoCommonVersion { .. } => &mut self.other_version,
             FrameError::OtherCluster | FrameError::OtherLink { .. } | FrameError::UnknownNode { .. } => {
                 &mut self.misdirected
             }

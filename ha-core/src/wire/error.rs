@@ -36,6 +36,17 @@ pub enum FrameError {
         /// Ours.
         supported: u8,
     },
+    /// The two nodes' programs have no version in common. Both sides find this.
+    #[error(
+        "the peer speaks versions {} to {} of the frame format, this node {} to {}: there is none in common; upgrade the older node step by step",
+        theirs.0, theirs.1, ours.0, ours.1
+    )]
+    NoCommonVersion {
+        /// The oldest and the newest that are spoken here.
+        ours: (u8, u8),
+        /// The peer's.
+        theirs: (u8, u8),
+    },
     /// Of a kind that this version does not know.
     #[error("frame of unknown kind {found}")]
     Kind {

@@ -2,18 +2,22 @@
 //!
 //! | kind | layout |
 //! |---|---|
-//! | greeting | magic, version ‖ kind, sender, link, cluster tag (4), incarnation (16), nonce (8), echoed nonce (8), MAC (16) |
+//! | greeting | magic, 1 ‖ kind, sender, link, cluster tag (4), incarnation (16), nonce (8), echoed nonce (8), [terms (5)], MAC (16) |
 //! | beat | magic, version ‖ kind, sender, seq (4), echo + 1 (4), statements, MAC (16) |
-//! | released | magic, version ‖ kind, sender, seq (4), flags, (group, epoch)…, MAC (16) |
+//! | released | magic, 1 ‖ kind, sender, seq (4), flags, (group, epoch)…, MAC (16) |
 
 use super::key::MAC_BYTES;
 use super::octets::{Reader, Sink};
-use super::{FrameError, MAX_FRAME_BYTES, RESERVED_SEQ, VERSION};
+use super::terms::WireTerms;
+use super::{FrameError, MAX_FRAME_BYTES, RESERVED_SEQ};
 use crate::engine::ReleasedNotice;
 use crate::{Epoch, GroupId, Incarnation, LinkId, NodeId};
 
 pub(super) const MAGIC: u8 = 0xA7;
 const HEADER_BYTES: usize = 3;
+
+/// Greetings and last words keep this format for ever: nodes without a common version still understand who refuses.
+pub(super) const BASE_VERSION: u8 = 1;
 
 /// What a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,7 +62,8 @@ pub(super) struct Parts<'a> {
     pub(super) tag: &'a [u8],
 }
 
-pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, FrameError> {
+/// `ours`: the versions in which beats are understood.
+pub(super) fn split<'a>(frame: &'a [u8], ours: &WireTerms) -> Result<Parts<'a>, FrameError> {
     let found = frame.len();
     if found > MAX_FRAME_BYTES {
         return Err(FrameError::TooLong { found, limit: MAX_FRAME_BYTES });
@@ -71,8 +76,10 @@ pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, FrameError> {
         return Err(FrameError::Magic { found: magic });
     }
     let tags = reader.byte().ok_or(too_short(FrameKind::Released.least()))?;
-    if tags >> 4 != VERSION {
-        return Err(FrameError::Version { found: tags >> 4, supported: VERSION });
+    let version = tags >> 4;
+    let beat = tags & 0x0f == FrameKind::Beat.number();
+    if version != BASE_VERSION && !(beat && ours.speaks(version)) {
+        return Err(FrameError::Version { found: version, supported: ours.newest });
     }
     let kind = match tags & 0x0f {
         0 => FrameKind::Greeting,
@@ -92,9 +99,9 @@ pub(super) fn split(frame: &[u8]) -> Result<Parts<'_>, FrameError> {
     Ok(Parts { kind, sender, covered, body, tag })
 }
 
-fn header(out: &mut Vec<u8>, kind: FrameKind, sender: NodeId) {
+fn header(out: &mut Vec<u8>, version: u8, kind: FrameKind, sender: NodeId) {
     out.clear();
-    out.put(&[MAGIC, VERSION << 4 | kind.number(), sender.0]);
+    out.put(&[MAGIC, version << 4 | kind.number(), sender.0]);
 }
 
 /// The content of a greeting.
@@ -107,16 +114,19 @@ pub(super) struct Greeting {
     pub(super) nonce: u64,
     /// The receiver's, as the sender heard it; zero: not heard.
     pub(super) echo: u64,
+    /// What the sender speaks and is configured with.
+    pub(super) terms: WireTerms,
 }
 
 impl Greeting {
     pub(super) fn write(&self, sender: NodeId, out: &mut Vec<u8>) {
-        header(out, FrameKind::Greeting, sender);
+        header(out, BASE_VERSION, FrameKind::Greeting, sender);
         out.byte(self.link.0);
         out.put(&self.cluster);
         out.put(&self.incarnation.0.to_be_bytes());
         out.put(&self.nonce.to_be_bytes());
         out.put(&self.echo.to_be_bytes());
+        self.terms.write(out);
     }
 
     /// Octets after the known ones belong to a newer node and are skipped.
@@ -128,12 +138,13 @@ impl Greeting {
             incarnation: Incarnation(r.u128()?),
             nonce: r.u64()?,
             echo: r.u64()?,
+            terms: WireTerms::read(&mut r)?,
         })
     }
 }
 
-pub(super) fn write_beat(sender: NodeId, seq: u32, echo: Option<u32>, out: &mut Vec<u8>) {
-    header(out, FrameKind::Beat, sender);
+pub(super) fn write_beat(version: u8, sender: NodeId, seq: u32, echo: Option<u32>, out: &mut Vec<u8>) {
+    header(out, version, FrameKind::Beat, sender);
     out.put(&seq.to_be_bytes());
     // Every number below the reserved range has a successor.
     out.put(&echo.map_or(0, |seq| seq.saturating_add(1)).to_be_bytes());
@@ -158,7 +169,7 @@ pub(super) fn write_released(
     groups: &[(GroupId, Epoch)],
     out: &mut Vec<u8>,
 ) {
-    header(out, FrameKind::Released, sender);
+    header(out, BASE_VERSION, FrameKind::Released, sender);
     out.put(&seq.to_be_bytes());
     out.byte(if complete { COMPLETE } else { 0 });
     for (group, epoch) in groups {

@@ -44,6 +44,7 @@ mod octets;
 mod peer;
 mod session;
 mod statement;
+mod terms;
 mod testament;
 mod window;
 
@@ -56,10 +57,14 @@ pub use key::{KeyError, PairKey};
 pub use layout::FrameKind;
 pub use session::{LinkSession, Received};
 pub use statement::statement_len;
+pub use terms::{Agreement, WireTerms};
 pub use testament::{Testament, TestamentError};
 
-/// The version of the frame format that is spoken here. Frames of another version are refused by name.
+/// The newest version of the frame format that is spoken here.
 pub const VERSION: u8 = 1;
+
+/// The oldest one. Two nodes speak the newest that both know; without one they refuse each other by name.
+pub const OLDEST_VERSION: u8 = 1;
 
 /// The longest frame in bytes: fits an Ethernet datagram over IPv6 with room for a tunnel.
 pub const MAX_FRAME_BYTES: usize = 1232;

@@ -1,6 +1,7 @@
 //! What one link knows of one life of the peer.
 
 use super::key::MacKey;
+use super::terms::Agreement;
 use super::window::ReplayWindow;
 use crate::{Incarnation, NodeId};
 
@@ -46,10 +47,18 @@ pub(super) struct PeerLife {
     /// Present life only: what it uses if it learnt the nonce that we gave out since.
     pub(super) receive_next: Option<MacKey>,
     pub(super) window: ReplayWindow,
+    /// What both have in common.
+    pub(super) agreement: Agreement,
 }
 
 impl PeerLife {
-    pub(super) fn new(link: &LinkIdentity, incarnation: Incarnation, nonce: u64, my_nonce: u64) -> Self {
+    pub(super) fn new(
+        link: &LinkIdentity,
+        incarnation: Incarnation,
+        nonce: u64,
+        my_nonce: u64,
+        agreement: Agreement,
+    ) -> Self {
         Self {
             incarnation,
             nonce,
@@ -59,6 +68,7 @@ impl PeerLife {
             receive: link.receiving(incarnation, my_nonce),
             receive_next: None,
             window: ReplayWindow::default(),
+            agreement,
         }
     }
 

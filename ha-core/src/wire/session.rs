@@ -12,8 +12,8 @@ use super::key::MacKey;
 use super::layout::{self, FrameKind, Greeting, Parts};
 use super::peer::{LinkIdentity, PeerLife, is_later, next_nonce};
 use super::{
-    EncodeError, FrameError, LinkCounters, MAX_FRAME_BYTES, PairKey, RESERVED_SEQ, Testament, VERSION,
-    statement,
+    Agreement, EncodeError, FrameError, LinkCounters, MAX_FRAME_BYTES, PairKey, RESERVED_SEQ, Testament,
+    WireTerms, statement,
 };
 use crate::config::Config;
 use crate::engine::{Beat, ReleasedNotice};
@@ -59,6 +59,7 @@ pub struct LinkSession {
     last_seq: Option<u32>,
     changes: u64,
     counters: LinkCounters,
+    terms: WireTerms,
 }
 
 impl LinkSession {
@@ -73,7 +74,9 @@ impl LinkSession {
         nonce: u64,
     ) -> Self {
         let peer = Config::peer_of(me);
-        let key = MacKey::new(key.derive("ha heartbeat link", &[&[VERSION], cluster.as_bytes(), &[link.0]]));
+        let key = MacKey::new(
+            key.derive("ha heartbeat link", &[&[layout::BASE_VERSION], cluster.as_bytes(), &[link.0]]),
+        );
         Self {
             link,
             cluster: cluster_tag(cluster),
@@ -89,7 +92,21 @@ impl LinkSession {
             last_seq: None,
             changes: 0,
             counters: LinkCounters::default(),
+            terms: WireTerms::default(),
         }
+    }
+
+    /// The same, telling these terms in its greetings. Until then: this program's versions and no configuration.
+    #[must_use]
+    pub const fn with_terms(mut self, terms: WireTerms) -> Self {
+        self.terms = terms;
+        self
+    }
+
+    /// What was agreed with the peer's present life, or else with the newest that greeted.
+    #[must_use]
+    pub fn agreement(&self) -> Option<Agreement> {
+        self.present.iter().chain(self.candidates.iter().rev()).map(|life| life.agreement).next()
     }
 
     /// The peer's life that proved to be present on this link.
@@ -137,7 +154,7 @@ impl LinkSession {
         let heard = self.present.as_ref().filter(|p| p.incarnation == life.incarnation);
         let newest = heard.and_then(|p| p.window.newest());
         let echo = beat.echo.filter(|echo| newest.is_some_and(|newest| *echo <= newest));
-        layout::write_beat(self.identity.me, beat.seq, echo, out);
+        layout::write_beat(life.agreement.version, self.identity.me, beat.seq, echo, out);
         if beat.to == Some(life.incarnation) {
             for statement in &beat.statements {
                 statement::encode(statement, out);
@@ -195,7 +212,8 @@ impl LinkSession {
         };
         let (link, cluster, nonce) = (self.link, self.cluster, self.nonce);
         let incarnation = self.identity.incarnation;
-        Greeting { link, cluster, incarnation, nonce, echo }.write(self.identity.me, out);
+        let terms = self.terms;
+        Greeting { link, cluster, incarnation, nonce, echo, terms }.write(self.identity.me, out);
         self.greet_mine.seal(out);
         // Their new order may have changed the testament.
         self.changes += u64::from(self.present.is_none() && self.candidates.len() > 1);
@@ -210,7 +228,8 @@ impl LinkSession {
     /// [`FrameError`] with the reason; the frame has been counted and had no other effect than perhaps to make
     /// one of the next frames a greeting.
     pub fn decode(&mut self, frame: &[u8]) -> Result<Received, FrameError> {
-        let result = layout::split(frame).and_then(|parts| match parts.kind {
+        let terms = self.terms;
+        let result = layout::split(frame, &terms).and_then(|parts| match parts.kind {
             FrameKind::Greeting => self.decode_greeting(&parts).map(Received::Greeting),
             _ if parts.sender == self.identity.me => Err(FrameError::Reflected),
             FrameKind::Beat => self.decode_beat(&parts).map(Received::Beat),
@@ -259,6 +278,7 @@ impl LinkSession {
     }
 
     fn learn(&mut self, greeting: &Greeting) -> Result<(), FrameError> {
+        let agreement = self.terms.agree(&greeting.terms)?;
         let hears_us = greeting.echo == self.nonce;
         let heard_us = hears_us || (greeting.echo == self.settled_nonce && self.settled_nonce != 0);
         let is_it = |life: &&mut PeerLife| life.incarnation == greeting.incarnation;
@@ -274,7 +294,8 @@ impl LinkSession {
             return Ok(());
         }
         let Some(life) = self.candidates.iter_mut().find(is_it) else {
-            let mut life = PeerLife::new(&self.identity, greeting.incarnation, greeting.nonce, self.nonce);
+            let (who, nonce) = (greeting.incarnation, greeting.nonce);
+            let mut life = PeerLife::new(&self.identity, who, nonce, self.nonce, agreement);
             life.proven = hears_us;
             self.admit(life);
             return Ok(());

@@ -29,6 +29,8 @@ mod kind {
     pub(super) const DEPARTING: u8 = 18;
     pub(super) const POLICY: u8 = 19;
     pub(super) const SERVES: u8 = 20;
+    pub(super) const EXTEND: u8 = 32;
+    pub(super) const PROMISED: u8 = 33;
 }
 
 /// Octets that a statement takes in a frame, its kind and length included.
@@ -75,6 +77,8 @@ const fn kind_of(statement: &Statement) -> u8 {
         Statement::Departing => kind::DEPARTING,
         Statement::Policy { .. } => kind::POLICY,
         Statement::Serves { .. } => kind::SERVES,
+        Statement::Extend { .. } => kind::EXTEND,
+        Statement::Promised { .. } => kind::PROMISED,
     }
 }
 
@@ -125,7 +129,9 @@ fn value(statement: &Statement, out: &mut impl Sink) {
         Statement::Confirm { group, epoch, nonce }
         | Statement::Confirmed { group, epoch, nonce }
         | Statement::Want { group, epoch, nonce }
-        | Statement::Yielded { group, epoch, nonce } => {
+        | Statement::Yielded { group, epoch, nonce }
+        | Statement::Extend { group, epoch, nonce }
+        | Statement::Promised { group, epoch, nonce } => {
             grant(out, group, epoch);
             out.varint(nonce.0.into());
         }
@@ -247,7 +253,7 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::DEPARTING => Statement::Departing,
         kind::POLICY => return decode_policy(r),
         kind::SERVES => Statement::Serves { group: GroupId(r.byte()?), epoch: Epoch(r.varint()?) },
-        kind::ASK..=kind::YIELDED => return decode_about_grant(kind, r),
+        kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED => return decode_about_grant(kind, r),
         _ => return Some(Said::Unknown),
     }))
 }
@@ -264,6 +270,8 @@ fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::CONFIRMED => Statement::Confirmed { group, epoch, nonce: nonce(r)? },
         kind::WANT => Statement::Want { group, epoch, nonce: nonce(r)? },
         kind::YIELDED => Statement::Yielded { group, epoch, nonce: nonce(r)? },
+        kind::EXTEND => Statement::Extend { group, epoch, nonce: nonce(r)? },
+        kind::PROMISED => Statement::Promised { group, epoch, nonce: nonce(r)? },
         kind::PREPARE => Statement::Prepare { group, epoch },
         kind::READY => Statement::Ready { group, epoch },
         kind::RELEASED => {

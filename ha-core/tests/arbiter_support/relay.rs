@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -15,13 +16,14 @@ pub enum Way {
     Hangs,
     /// Connections are closed.
     Refuses,
-    /// What the client says passes, what the member says does not.
-    SwallowsAnswers,
+    /// What the client says passes; what the member says passes so many times, and then no more.
+    SwallowsAnswersAfter(i32),
 }
 
 pub struct Relay {
     port: u16,
     way: Arc<watch::Sender<Way>>,
+    answers_left: Arc<AtomicI32>,
     accepting: JoinHandle<()>,
 }
 
@@ -39,13 +41,14 @@ impl Relay {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
             let way = Arc::new(watch::Sender::new(Way::Passes));
-            let ways = Arc::clone(&way);
+            let answers_left = Arc::new(AtomicI32::new(0));
+            let (ways, left) = (Arc::clone(&way), Arc::clone(&answers_left));
             let accepting = tokio::spawn(async move {
                 while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(serve(client, to, ways.subscribe()));
+                    tokio::spawn(serve(client, to, ways.subscribe(), Arc::clone(&left)));
                 }
             });
-            relays.push(Self { port, way, accepting });
+            relays.push(Self { port, way, answers_left, accepting });
         }
         relays
     }
@@ -55,20 +58,34 @@ impl Relay {
     }
 
     pub fn set(&self, way: Way) {
+        if let Way::SwallowsAnswersAfter(answers) = way {
+            self.answers_left.store(answers, Ordering::SeqCst);
+        }
         self.way.send_replace(way);
     }
 }
 
-async fn serve(client: TcpStream, to: SocketAddr, mut way: watch::Receiver<Way>) {
+async fn serve(
+    client: TcpStream,
+    to: SocketAddr,
+    mut way: watch::Receiver<Way>,
+    answers_left: Arc<AtomicI32>,
+) {
     if *way.borrow() == Way::Refuses {
         return;
     }
     let Ok(member) = TcpStream::connect(to).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_member, to_member) = member.into_split();
+    let asks = |way| matches!(way, Way::Passes | Way::SwallowsAnswersAfter(_));
+    let answers = |way| match way {
+        Way::Passes => true,
+        Way::SwallowsAnswersAfter(_) => answers_left.fetch_sub(1, Ordering::SeqCst) > 0,
+        Way::Hangs | Way::Refuses => false,
+    };
     tokio::select! {
-        () = pump(from_client, to_member, way.clone(), |way| matches!(way, Way::Passes | Way::SwallowsAnswers)) => {}
-        () = pump(from_member, to_client, way.clone(), |way| way == Way::Passes) => {}
+        () = pump(from_client, to_member, way.clone(), asks) => {}
+        () = pump(from_member, to_client, way.clone(), answers) => {}
         _ = way.wait_for(|way| *way == Way::Refuses) => {}
     }
 }

@@ -4,8 +4,8 @@
 
 use async_trait::async_trait;
 use ha_core::api::{
-    Ctx, FenceDevice, FrameSender, HeartbeatTransport, LinkDescription, LinkFactory, Resource, ResourceError,
-    StateStore,
+    Arbiter, Ctx, FenceDevice, FrameSender, HeartbeatTransport, LinkDescription, LinkFactory, Resource,
+    ResourceError, StateStore,
 };
 use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
 use ha_core::engine::{FenceAnswer, Health, Predecessor};
@@ -177,6 +177,8 @@ pub struct Pair {
     pub config: Arc<Config>,
     pub machines: [Arc<Machine>; 2],
     links: Vec<[Arc<dyn LinkFactory>; 2]>,
+    /// The third party that both nodes are given.
+    pub arbiter: Option<Arc<dyn Arbiter>>,
     pub dirs: [TempDir; 2],
 }
 
@@ -214,7 +216,7 @@ impl Pair {
             drop(FileStateStore::initialise(medium, InitId(7), StoreId(n as u128 + 1)).unwrap());
         }
         let links = LINKS.into_iter().map(udp).collect();
-        Self { config: Arc::new(config), machines: [machine(), machine()], links, dirs }
+        Self { config: Arc::new(config), machines: [machine(), machine()], links, arbiter: None, dirs }
     }
 
     pub fn fenced() -> Self {
@@ -232,6 +234,9 @@ impl Pair {
             .record(RecordOptions::new(Arc::new(RealMedium::create(self.record(me)).unwrap())));
         for link in &self.links {
             builder = builder.link(link[usize::from(me)].clone());
+        }
+        if let Some(arbiter) = &self.arbiter {
+            builder = builder.arbiter(arbiter.clone());
         }
         if self.config.fence.is_some() {
             builder = builder.fence(Arc::new(PowerSwitch(self.machines[usize::from(1 - me)].clone())));

@@ -61,3 +61,22 @@ fn a_diverged_copy_without_its_peers_beats_asks_one_question() {
     after(&mut cluster, &[Fault::KillEngine(0)], seconds(6));
     asks(&cluster, 0, MAIL, Question::Diverged);
 }
+
+/// Asked twice while nothing reached it, it was taken for mute and shot in the instant of its return.
+#[test]
+fn a_peer_that_could_not_hear_the_question_is_not_shot_when_it_can() {
+    let mut config = pair();
+    config.timing.ask_deadline = ms(150);
+    for begin in (100..420).step_by(20) {
+        for span in (300..490).step_by(15) {
+            let mut cluster = served(config.clone());
+            cluster.inject(Fault::CutMirror(Cut::Both, seconds(3)));
+            cluster.run_for(ms(begin));
+            // Shorter than the serial line's deadline: nobody is dead.
+            cluster.inject(Fault::Isolate(ms(span)));
+            cluster.run_for(seconds(1));
+            owns(&cluster, 0, MAIL);
+            nobody_shot(&cluster);
+        }
+    }
+}

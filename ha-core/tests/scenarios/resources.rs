@@ -141,7 +141,7 @@ fn s066_a_failure_at_each_millisecond_of_a_promotion_ends_in_service() {
 fn s066_a_promotion_of_the_data_that_fails_or_overruns_goes_back_to_the_other_copy() {
     for what in [ResourceFault::PromoteFails, ResourceFault::PromoteHangs] {
         let mut cluster = served(pair());
-        (0..3).for_each(|_| cluster.inject(quirk(1, 0, what)));
+        (0..2).for_each(|_| cluster.inject(quirk(1, 0, what)));
         after(&mut cluster, &[Fault::Switchover(0)], seconds(25));
         mended(&mut cluster);
         let owner = cluster.actor(MAIL).expect("served");

@@ -1,6 +1,8 @@
 //! How fast the simulator is. Printed, not asserted: `cargo test --release -p ha-core --test scenarios throughput --
 //! --ignored --nocapture`.
 
+#![expect(clippy::disallowed_types, reason = "real time is printed")]
+
 use crate::support::*;
 use ha_core::config::{Config, FenceConfig, LinkConfig, TimingConfig};
 use ha_core::engine::Protection;

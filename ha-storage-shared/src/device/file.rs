@@ -148,7 +148,7 @@ impl Disk {
 
     fn check_aligned(&self, offset: u64, length: usize) -> Result<(), DiskError> {
         let unit = u64::from(self.sector);
-        if offset % unit == 0 && length as u64 % unit == 0 {
+        if offset.is_multiple_of(unit) && (length as u64).is_multiple_of(unit) {
             return Ok(());
         }
         let what = format!("{length} bytes at {offset} are no multiple of {unit}");
@@ -162,7 +162,7 @@ impl Disk {
 
 /// The kernel lets some misaligned buffers pass and refuses others: never rely on it.
 fn check_address(buffer: &[u8], memory: u32) -> io::Result<()> {
-    if buffer.as_ptr().addr() % memory.max(1) as usize == 0 {
+    if buffer.as_ptr().addr().is_multiple_of(memory.max(1) as usize) {
         return Ok(());
     }
     Err(io::Error::other(format!(

@@ -134,7 +134,7 @@ fn random(path: &Path) -> Result<u128, DiskError> {
     getrandom::fill(&mut bytes).map_err(|error| DiskError::Io {
         path: path.to_owned(),
         what: "asking for randomness",
-        source: error.into(),
+        source: std::io::Error::other(error.to_string()),
     })?;
     Ok(u128::from_le_bytes(bytes))
 }

@@ -4,7 +4,7 @@ use super::region::{Region, read_region};
 use super::{AcceptStaleReads, Access, Disk, read_superblock};
 use crate::error::DiskError;
 use crate::layout::{PITCH, Place, Stamp, decode_name, group_place, open};
-use crate::protocol::{Block, Newest, lease_of, newest};
+use crate::protocol::{Block, lease_of, newest};
 use ha_core::api::{Lease, OwnerRecord};
 use ha_core::{Epoch, Incarnation, InitId};
 use serde::Serialize;
@@ -122,10 +122,7 @@ pub(crate) fn read_names(disk: &mut Disk, stamp: &Stamp, groups: u16) -> Result<
 }
 
 fn reading(name: String, region: &Region) -> GroupReading {
-    let slots = region.blocks.map(|copies| match newest(&copies) {
-        Newest::Whole(block) => Some(block),
-        Newest::Unsettled => None,
-    });
+    let slots = region.blocks.map(|copies| newest(&copies));
     let best = slots.iter().flatten().max_by_key(|block| block.revision).copied().unwrap_or_default();
     let pending = |block: &Block| block.revision == best.revision && block.input.is_some();
     let nodes = (0..).zip(slots).zip(region.blocks.iter().zip(region.liveness));

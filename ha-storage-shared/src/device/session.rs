@@ -5,8 +5,8 @@ use super::region::{Region, damaged, read_region};
 use crate::error::DiskError;
 use crate::layout::{Place, Stamp, encode_block, encode_liveness, group_place, seal};
 use crate::protocol::{
-    Answer, Base, Block, COPIES, Fault, Liveness, Newest, Operation, Own, Proposal, ProposalId, Request,
-    Step, lease_of, newest, order, settled,
+    Answer, Base, Block, COPIES, Fault, Liveness, Operation, Own, Proposal, ProposalId, Request, Step,
+    lease_of, newest, order, settled,
 };
 use ha_core::api::{ArbiterView, Clock, Lease, OwnerRecord, Swap};
 use ha_core::{Epoch, Incarnation, NodeId};
@@ -58,6 +58,8 @@ pub(crate) struct Session {
     /// The newest write of this life that was confirmed.
     confirmed: u64,
     liveness: Liveness,
+    /// Whether this life has written its own record.
+    claimed: bool,
     /// The liveness records as read last.
     seen: [Result<Liveness, u32>; 2],
     base: Base,
@@ -83,6 +85,7 @@ impl Session {
             copies: [None; COPIES],
             confirmed: 0,
             liveness,
+            claimed: false,
             seen: [Err(0); 2],
             base: Base::default(),
             proposals: 0,
@@ -257,7 +260,7 @@ impl Session {
         let region = read_region(disk, &self.settings.stamp, self.group)?;
         let node = self.settings.node;
         let copies = *own_of(&region.blocks, node);
-        let Newest::Whole(block) = newest(&copies) else { return Err(damaged(disk, self.group, node.0)) };
+        let Some(block) = newest(&copies) else { return Err(damaged(disk, self.group, node.0)) };
         if block.sequence < self.confirmed {
             let refusal = Refusal::Forgot { written: self.confirmed, found: block.sequence };
             return Err(self.refuse(disk, refusal));
@@ -276,7 +279,7 @@ impl Session {
     fn claim(&mut self, disk: &Disk, found: Result<Liveness, u32>) -> Result<Liveness, DiskError> {
         let life = self.settings.life;
         match found {
-            Ok(found) if self.confirmed > 0 && found.life != life => {
+            Ok(found) if self.claimed && found.life != life => {
                 Err(self.refuse(disk, Refusal::Twice { found: found.life }))
             }
             Ok(found) => Ok(Liveness { life, ..found }),
@@ -293,8 +296,8 @@ impl Session {
             self.seen = region.liveness;
             let copies = own_of(&region.blocks, other);
             match settled(before.as_ref(), copies) {
-                Newest::Whole(block) => return Ok(block),
-                Newest::Unsettled => before = Some(*copies),
+                Some(block) => return Ok(block),
+                None => before = Some(*copies),
             }
         }
         Err(damaged(disk, self.group, other.0))
@@ -340,6 +343,7 @@ impl Session {
         let place = Place::Liveness { group: self.group, node: self.settings.node.0 };
         disk.write(group_place(place), &seal(&self.settings.stamp, place, &encode_liveness(&liveness)))?;
         self.liveness = liveness;
+        self.claimed = true;
         Ok(())
     }
 

@@ -75,6 +75,7 @@ fn consistent(block: &Block, node: u8, init: InitId) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::{Place, Stamp, seal};
     use ha_core::api::OwnerRecord;
     use ha_core::{Epoch, Generation, Incarnation, NodeId};
     use proptest::prelude::*;
@@ -105,6 +106,40 @@ mod tests {
         let blank = encode(&Block::default());
         assert_eq!(blank.len(), bytes.len(), "fixed");
         assert_eq!(decode(&blank, 0, InitId(7)).unwrap(), Block::default());
+    }
+
+    #[test]
+    fn a_block_of_version_1_has_these_bytes_for_ever() {
+        // Header and CRC-32C were computed by another program.
+        let record = concat!(
+            "01",                               // present
+            "07000000000000000000000000000000", // installation
+            "0500000000000000",                 // epoch
+            "01",                               // owned
+            "01",                               // by node 1
+            "bc0a0000000000000000000000000000", // incarnation
+            "0300000000000000",                 // generation
+            "0300000000000000",                 // in-sync set
+        );
+        let call = "34120000000000000200000000000000";
+        let header = concat!(
+            "48412d4152424954", // magic
+            "0100",             // version
+            "03010000",         // block, node 1, copy 0
+            "0200",             // group
+            "00020000",         // sector
+            "07000000000000000000000000000000",
+            "22000000000000000000000000000000",
+            "e6000000", // length
+            "00000000", // zeros
+            "86527dcb", // checksum
+        );
+        let numbers = "0900000000000000040000000000000007000000000000000500000000000000";
+        let expected = format!("{header}{numbers}{record}{}{record}{call}", call.repeat(HISTORY));
+        let stamp = Stamp { sector: 512, init: InitId(7), device: 0x22 };
+        let bytes = seal(&stamp, Place::Block { group: 2, node: 1, copy: 0 }, &encode(&full()));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex.trim_end_matches("00"), expected.trim_end_matches("00"));
     }
 
     #[test]

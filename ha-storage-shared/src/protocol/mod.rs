@@ -13,4 +13,4 @@ mod register;
 pub use block::{Ballot, Block, HISTORY, Proposal, ProposalId};
 pub use lease::{Base, Liveness, lease_of};
 pub use operation::{Answer, Fault, Operation, Own, Request, Step};
-pub use register::{COPIES, Newest, newest, order, settled};
+pub use register::{COPIES, newest, order, settled};

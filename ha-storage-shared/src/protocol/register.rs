@@ -11,30 +11,21 @@ use super::Block;
 /// Copies in a slot.
 pub const COPIES: usize = 2;
 
-/// What a slot holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Newest {
-    /// This block.
-    Whole(Block),
-    /// No whole copy: read in the middle of two writes, or damaged. Read again.
-    Unsettled,
-}
-
-/// What follows from a reading and the one just before; `None` stands for a copy that is torn or damaged.
+/// The block that follows from a reading and the one just before; nothing if it must be read again (in the middle of two
+/// writes, or damaged). In `now`, `None` stands for a copy that is torn or damaged.
 ///
 /// A single reading with a torn copy proves nothing: the whole one may have been read before a write that the torn one
 /// was read after, and be older than what others have already seen.
 #[must_use]
-pub fn settled(before: Option<&[Option<Block>; COPIES]>, now: &[Option<Block>; COPIES]) -> Newest {
+pub fn settled(before: Option<&[Option<Block>; COPIES]>, now: &[Option<Block>; COPIES]) -> Option<Block> {
     let whole = now.iter().all(Option::is_some);
-    if whole || before == Some(now) { newest(now) } else { Newest::Unsettled }
+    if whole || before == Some(now) { newest(now) } else { None }
 }
 
 /// The newer of the whole copies, for the slot's own writer: nobody else changes them.
 #[must_use]
-pub fn newest(copies: &[Option<Block>; COPIES]) -> Newest {
-    let best = copies.iter().flatten().max_by_key(|block| block.sequence);
-    best.map_or(Newest::Unsettled, |block| Newest::Whole(*block))
+pub fn newest(copies: &[Option<Block>; COPIES]) -> Option<Block> {
+    copies.iter().flatten().max_by_key(|block| block.sequence).copied()
 }
 
 /// In which order to write the copies next, given what they hold: never the newest one first.

@@ -3,8 +3,7 @@
 use ha_core::api::OwnerRecord;
 use ha_core::{Epoch, Incarnation, InitId, NodeId};
 use ha_storage_shared::protocol::{
-    Answer, Block, COPIES, Newest, Operation, Own, Proposal, ProposalId, Request, Step, newest, order,
-    settled,
+    Answer, Block, COPIES, Operation, Own, Proposal, ProposalId, Request, Step, newest, order, settled,
 };
 
 /// How far to go.
@@ -37,6 +36,7 @@ pub enum Sabotage {
 
 /// Where a node is between two steps.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[allow(clippy::large_enum_variant, reason = "states are copied, not kept")]
 enum Doing {
     Down,
     Idle,
@@ -185,7 +185,7 @@ impl World {
     fn restarted(&self, at: usize, sabotage: Sabotage) -> Self {
         let mut next = self.clone();
         let node = &mut next.nodes[at];
-        let Newest::Whole(mut block) = newest(&self.disk[at]) else { return next };
+        let Some(mut block) = newest(&self.disk[at]) else { return next };
         if sabotage == Sabotage::ForgetsItsSlot {
             block = Block { sequence: block.sequence, ..Block::default() };
         }
@@ -273,7 +273,7 @@ impl World {
         } else {
             settled(before.as_ref(), &copies)
         };
-        let Newest::Whole(other) = read else {
+        let Some(other) = read else {
             next.nodes[at].doing = Doing::Read { before: Some(copies) };
             return Ok(next);
         };

@@ -371,7 +371,11 @@ impl World {
                 self.end_process(n, false);
             }
             Action::Event(event) => self.engine_says(n, event.kind),
-            Action::Token { .. } | Action::ForceData { .. } | Action::SurrenderData { .. } => {}
+            // The explored pairs have no third party.
+            Action::Arbiter { .. }
+            | Action::Token { .. }
+            | Action::ForceData { .. }
+            | Action::SurrenderData { .. } => {}
         }
     }
 

@@ -51,6 +51,8 @@ pub enum Invariant {
     I12,
     /// A condition of the user's own ([`Campaign::expecting`](crate::sim::Campaign::expecting)).
     Own,
+    /// An arbiter's absence alone stops nobody (rule 13).
+    Rule13,
 }
 
 /// An invariant that does not hold, and how that was seen.

@@ -4,6 +4,7 @@ mod format;
 mod handshake;
 mod last_word;
 mod refusal;
+mod versions;
 
 use super::*;
 use crate::engine::{Beat, ClaimState, Predecessor, Statement};
