@@ -86,7 +86,7 @@ fn a_healthy_pair_goes_on_without_its_arbiter() {
     for data in [Data::None, Data::Mirrored, Data::Shared] {
         let mut cluster = cluster(1, config(data, true).watchdog(WatchdogConfig::new(seconds(2))));
         cluster.inject(Fault::ArbiterDown(seconds(25)));
-        served_for(&mut cluster, seconds(30));
+        served_for(&mut cluster, seconds(40));
         assert_eq!(cluster.actor(GROUP), Some(0));
         assert!(cluster.record(1).is_some_and(|r| !r.group(GROUP).promised), "kept for ever");
     }
