@@ -68,7 +68,7 @@ fn a_peer_that_could_not_hear_the_question_is_not_shot_when_it_can() {
     let mut config = pair();
     config.timing.ask_deadline = ms(150);
     for begin in (100..420).step_by(20) {
-        for span in (300..490).step_by(15) {
+        for span in (240..390).step_by(15) {
             let mut cluster = served(config.clone());
             cluster.inject(Fault::CutMirror(Cut::Both, seconds(3)));
             cluster.run_for(ms(begin));
