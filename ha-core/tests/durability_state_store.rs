@@ -18,7 +18,13 @@ fn record(n: u64, groups: u8) -> NodeRecord {
     let mut record = NodeRecord::blank(STORE, Some(INIT));
     for id in 0..groups {
         let set = SetRecord::Alone { epoch: Epoch(u64::MAX - 1), generation: Generation(u64::MAX - 2) };
-        let group = GroupRecord { granted: Epoch(n), intent: Epoch(n + 1), floor: Epoch(u64::MAX), set };
+        let group = GroupRecord {
+            granted: Epoch(n),
+            intent: Epoch(n + 1),
+            floor: Epoch(u64::MAX),
+            set,
+            promised: true,
+        };
         record.groups.insert(GroupId(id), group);
     }
     record

@@ -39,5 +39,8 @@ families! {
     two_groups_that_back_each_other_up: "mutual", (1, 1, 0), 22_000;
     a_group_without_data: "plain", (1, 1, 0), 9_000;
     a_device_that_cuts_only_the_access: "access", (1, 1, 0), 6_500;
+    a_third_party_that_decides: "third", (1, 1, 0), 1_000;
+    a_third_party_whose_leases_prove: "lease", (1, 1, 0), 1_000;
+    a_third_party_that_loses_its_memory: "forgetful", (1, 0, 1), 1_000;
     every_choice_there_is: "all", (1, 1, 0), 30_000;
 }

@@ -1,8 +1,9 @@
 //! Any seed again, or any number of seeds: `HA_SIM_SEED=<seed>` replays one and prints its timeline,
-//! `HA_SIM_SEEDS=<n>` runs so many (from `HA_SIM_FROM` on), `HA_SIM_SABOTAGE=<switch>` breaks a rule.
+//! `HA_SIM_SEEDS=<n>` runs so many (from `HA_SIM_FROM` on), `HA_SIM_SABOTAGE=<switch>` breaks a rule,
+//! `HA_SIM_ARBITER=1` adds a third party.
 
 use ha_core::engine::Sabotage;
-use ha_core::sim::{Cluster, Options, Probes, Scenario, run};
+use ha_core::sim::{Cluster, Options, Probes, Scenario, run_scenario};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -17,11 +18,16 @@ fn options() -> Options {
     Options { replay: true, sabotage }
 }
 
+fn scenario(seed: u64) -> Scenario {
+    let arbitrated = std::env::var("HA_SIM_ARBITER").is_ok();
+    if arbitrated { Scenario::arbitrated(seed) } else { Scenario::from_seed(seed) }
+}
+
 #[test]
 #[ignore = "needs HA_SIM_SEEDS=<n> or HA_SIM_SEED=<seed>"]
 fn seeds_from_the_environment_hold_every_invariant() {
     if let Some(seed) = number::<u64>("HA_SIM_SEED") {
-        let scenario = Scenario::from_seed(seed);
+        let scenario = scenario(seed);
         let mut cluster = Cluster::new(scenario.clone(), options());
         cluster.run_to_end();
         if std::env::var("HA_SIM_CONFIG").is_ok() {
@@ -41,7 +47,7 @@ fn seeds_from_the_environment_hold_every_invariant() {
     let mut probes = Probes::default();
     let mut first = None;
     for seed in from..from + count {
-        let report = run(seed, &options());
+        let report = run_scenario(scenario(seed), &options());
         probes.absorb(&report.probes);
         if let Some(failure) = report.failure {
             let key = failure.broken.detail.replace(|c: char| c.is_ascii_digit(), "#");

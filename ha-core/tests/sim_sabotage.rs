@@ -3,12 +3,22 @@
 
 use ha_core::engine::Sabotage;
 use ha_core::sim::invariant::Invariant::{self, *};
-use ha_core::sim::{Options, run};
+use ha_core::sim::{Options, Report, Scenario, run_scenario};
 
 /// So many seeds may pass before a broken rule shows; most show within fifty.
 const SEEDS: u64 = 3000;
 
 fn caught(switch: Sabotage, protects: &[Invariant]) {
+    caught_in(switch, protects, Scenario::from_seed);
+}
+
+/// The same in pairs with a third party.
+fn caught_with_arbiter(switch: Sabotage, protects: &[Invariant]) {
+    caught_in(switch, protects, Scenario::arbitrated);
+}
+
+fn caught_in(switch: Sabotage, protects: &[Invariant], scenario: fn(u64) -> Scenario) {
+    let run = |seed, options: &Options| -> Report { run_scenario(scenario(seed), options) };
     let broken = Options { sabotage: Some(switch), ..Options::default() };
     let catch = (0..SEEDS)
         .find_map(|seed| run(seed, &broken).failure.filter(|f| protects.contains(&f.broken.invariant)));
@@ -22,8 +32,8 @@ fn caught(switch: Sabotage, protects: &[Invariant]) {
 }
 
 macro_rules! sabotage {
-    ($($name:ident: $switch:ident, $protects:expr;)*) => {
-        $(#[test] fn $name() { caught(Sabotage::$switch, &$protects); })*
+    ($($name:ident: $switch:ident, $protects:expr, $caught:ident;)*) => {
+        $(#[test] fn $name() { $caught(Sabotage::$switch, &$protects); })*
 
         #[test]
         fn every_switch_has_its_test() {
@@ -34,17 +44,22 @@ macro_rules! sabotage {
 }
 
 sabotage! {
-    takeover_without_proof_is_caught: TakeoverWithoutProof, [I1];
-    acknowledging_alone_without_proof_is_caught: AloneWithoutProof, [I3];
-    shooting_the_living_is_caught: ShootTheLiving, [I12];
-    a_stale_standby_that_takes_over_is_caught: StaleStandbyTakesOver, [I3];
-    a_reused_epoch_is_caught: ReuseEpoch, [I2];
-    renewing_without_confirmation_is_caught: RenewWithoutConfirmation, [I1];
-    ignoring_joint_timing_is_caught: IgnoreJointTiming, [I9, I11];
-    believing_oneself_current_at_boot_is_caught: CurrentAtBoot, [I1, I3];
-    an_overrun_stop_reported_as_done_is_caught: StopOverrunIsDone, [I4, I8];
-    blaming_the_peer_for_own_lateness_is_caught: BlameThePeer, [I12];
-    taking_half_open_for_up_is_caught: HalfOpenIsUp, [I12];
-    shooting_outside_the_slot_is_caught: ShootAtOnce, [I11];
-    moving_to_anyone_is_caught: MoveAnywhere, [I5];
+    takeover_without_proof_is_caught: TakeoverWithoutProof, [I1], caught;
+    acknowledging_alone_without_proof_is_caught: AloneWithoutProof, [I3], caught;
+    shooting_the_living_is_caught: ShootTheLiving, [I12], caught;
+    a_stale_standby_that_takes_over_is_caught: StaleStandbyTakesOver, [I3], caught;
+    a_reused_epoch_is_caught: ReuseEpoch, [I2], caught;
+    renewing_without_confirmation_is_caught: RenewWithoutConfirmation, [I1], caught;
+    ignoring_joint_timing_is_caught: IgnoreJointTiming, [I9, I11], caught;
+    believing_oneself_current_at_boot_is_caught: CurrentAtBoot, [I1, I3], caught;
+    an_overrun_stop_reported_as_done_is_caught: StopOverrunIsDone, [I4, I8], caught;
+    blaming_the_peer_for_own_lateness_is_caught: BlameThePeer, [I12], caught;
+    taking_half_open_for_up_is_caught: HalfOpenIsUp, [I12], caught;
+    shooting_outside_the_slot_is_caught: ShootAtOnce, [I11], caught;
+    a_grant_without_its_swap_is_caught: SkipSwap, [I1, I2], caught_with_arbiter;
+    taking_silence_for_an_expired_lease_is_caught: SilenceIsExpiry, [I1, I2], caught_with_arbiter;
+    calling_a_lease_expired_early_is_caught: EarlyLease, [I1], caught_with_arbiter;
+    a_broken_promise_is_caught: BreakPromise, [I1], caught_with_arbiter;
+    extending_a_lease_without_a_promise_is_caught: ExtendAlone, [I1], caught_with_arbiter;
+    moving_to_anyone_is_caught: MoveAnywhere, [I5], caught;
 }

@@ -88,6 +88,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.links(&config.links);
     findings.groups(config);
     findings.fence(config);
+    findings.arbiter(config);
     findings.timing(config);
     findings.unguarded(config);
     findings.0
@@ -353,6 +354,34 @@ impl Findings {
                     "lower fence.timeout or fence.effect, or use a faster device",
                 );
             }
+        }
+    }
+
+    fn arbiter(&mut self, config: &Config) {
+        if let Some(arbiter) = &config.arbiter {
+            self.span("arbiter.lease", arbiter.lease, MAX_BUDGET);
+            self.span("arbiter.renew_interval", arbiter.renew_interval, MAX_BUDGET);
+            self.span("arbiter.answer_timeout", arbiter.answer_timeout, MAX_BUDGET);
+            if let Some(wait) = arbiter.takeover_wait {
+                self.span("arbiter.takeover_wait", wait, MAX_BUDGET * 24);
+            }
+        }
+        if let Some(watchdog) = &config.watchdog {
+            self.span("watchdog.timeout", watchdog.timeout, MAX_BUDGET);
+            if let Some(refresh) = watchdog.refresh {
+                self.span("watchdog.refresh", refresh, MAX_BUDGET);
+            }
+        }
+        for (place, group) in
+            config.groups.iter().enumerate().filter(|(_, group)| group.shared && group.mirrored)
+        {
+            self.add(
+                format!("groups[{place}].shared"),
+                format_args!("true, with mirrored = true, in group \"{}\"", group.name),
+                "one of the two",
+                "shared data has one copy, a mirror has two",
+                format_args!("leave groups[{place}].shared or groups[{place}].mirrored out"),
+            );
         }
     }
 

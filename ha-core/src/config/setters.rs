@@ -1,6 +1,9 @@
 //! One `with_…` for every field that has a default, since the structs are open for new fields.
 
-use super::{Config, FenceConfig, GroupConfig, LinkConfig, NodeConfig, ResourceConfig, TimingConfig};
+use super::{
+    ArbiterConfig, Config, FenceConfig, GroupConfig, LinkConfig, NodeConfig, ResourceConfig, TimingConfig,
+    WatchdogConfig,
+};
 use crate::FenceScope;
 use std::time::Duration;
 
@@ -46,6 +49,17 @@ setters!(FenceConfig:
     with_timeout => timeout: Duration,
     with_effect => effect: Duration,
     with_scope => scope: FenceScope,
+);
+
+setters!(ArbiterConfig:
+    with_renew_interval => renew_interval: Duration,
+    with_answer_timeout => answer_timeout: Duration,
+    with_takeover_wait => takeover_wait: Option<Duration>,
+    with_trusts_host_pauses => trusts_host_pauses: bool,
+);
+
+setters!(WatchdogConfig:
+    with_refresh => refresh: Option<Duration>,
 );
 
 setters!(TimingConfig:

@@ -131,6 +131,21 @@ boot_wait = "1500ms"
     }
 
     #[test]
+    fn an_arbiter_and_a_watchdog_read_like_they_are_built() {
+        use crate::config::{ArbiterConfig, ArbiterKind, WatchdogConfig};
+        let ms = Duration::from_millis;
+        let text = "[arbiter]\nkind = \"third-party\"\nlease = \"5s\"\nrenew_interval = \"1s\"\n\
+                    answer_timeout = \"500ms\"\ntakeover_wait = \"9s\"\ntrusts_host_pauses = true\n\
+                    [watchdog]\ntimeout = \"1500ms\"\n";
+        let arbiter = ArbiterConfig::new(ArbiterKind::ThirdParty, ms(5000))
+            .with_takeover_wait(Some(ms(9000)))
+            .with_trusts_host_pauses(true);
+        let built = built().arbiter(arbiter).watchdog(WatchdogConfig::new(ms(1500)));
+        assert_eq!(Config::from_toml(&format!("{PAIR}{text}")).unwrap(), built);
+        assert_eq!(Config::from_toml(&toml::to_string(&built).unwrap()).unwrap(), built);
+    }
+
+    #[test]
     fn unknown_keys_are_named_with_their_line() {
         let message = refused("boot_wait", "boot_wiat");
         assert!(message.contains("boot_wiat") && message.contains("boot_wait"), "{message}");

@@ -4,7 +4,7 @@ use crate::{FenceScope, GroupId, LinkId, NodeId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-use super::duration;
+use super::{ArbiterConfig, WatchdogConfig, duration};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -26,6 +26,12 @@ pub struct Config {
     /// How either node can be stopped by the other; absent: a dead peer leaves a question.
     #[serde(default)]
     pub fence: Option<FenceConfig>,
+    /// Who decides in place of the two nodes; absent: they decide by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arbiter: Option<ArbiterConfig>,
+    /// What ends a machine that cannot end itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<WatchdogConfig>,
     /// Durations that belong to no single link, group or device.
     #[serde(default)]
     pub timing: TimingConfig,
@@ -125,6 +131,9 @@ pub struct GroupConfig {
     /// Whether its data is a mirror kept by both nodes.
     #[serde(default)]
     pub mirrored: bool,
+    /// Whether its data is on one store that both nodes reach. Not with `mirrored`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shared: bool,
     /// Budget of a promotion of the data.
     #[serde(with = "duration", default = "ms_2000")]
     pub promote_timeout: Duration,
@@ -139,6 +148,10 @@ pub struct GroupConfig {
     pub resources: Vec<ResourceConfig>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
 const fn one() -> u16 {
     1
 }
@@ -158,6 +171,7 @@ impl GroupConfig {
             preferred: NodeId(0),
             weight: 1,
             mirrored: false,
+            shared: false,
             promote_timeout: ms_2000(),
             demote_timeout: ms_500(),
             address_lifetime: Duration::ZERO,
@@ -169,6 +183,13 @@ impl GroupConfig {
     #[must_use]
     pub fn mirrored(mut self) -> Self {
         self.mirrored = true;
+        self
+    }
+
+    /// The same with its data on one store that both nodes reach.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
         self
     }
 
@@ -337,6 +358,8 @@ impl Config {
             links: Vec::new(),
             groups: Vec::new(),
             fence: None,
+            arbiter: None,
+            watchdog: None,
             timing: TimingConfig::default(),
             unguarded: None,
         }
@@ -360,6 +383,20 @@ impl Config {
     #[must_use]
     pub fn fence(mut self, fence: FenceConfig) -> Self {
         self.fence = Some(fence);
+        self
+    }
+
+    /// The same with an arbiter.
+    #[must_use]
+    pub fn arbiter(mut self, arbiter: ArbiterConfig) -> Self {
+        self.arbiter = Some(arbiter);
+        self
+    }
+
+    /// The same with a hardware watchdog in either machine.
+    #[must_use]
+    pub fn watchdog(mut self, watchdog: WatchdogConfig) -> Self {
+        self.watchdog = Some(watchdog);
         self
     }
 

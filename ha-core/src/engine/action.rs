@@ -3,7 +3,8 @@
 use super::beat::Beat;
 use super::event::Event;
 use super::input::AckRule;
-use crate::{Epoch, GroupId, Instant, LinkId, NodeId, NodeRecord, OpId, WriteId};
+use crate::api::OwnerRecord;
+use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, NodeRecord, OpId, WriteId};
 
 /// One effect to be carried out. The order of independent actions does not matter; whatever must come after
 /// a completion is only issued after that completion was fed in.
@@ -85,6 +86,15 @@ pub enum Action {
         /// Whom.
         target: NodeId,
     },
+    /// Ask the third party. Answer with [`Input::Arbiter`](super::Input::Arbiter), once, within the configured time.
+    Arbiter {
+        /// Its number.
+        op: OpId,
+        /// The group.
+        group: GroupId,
+        /// What is asked.
+        request: ArbiterRequest,
+    },
     /// End this process through its guardian (kill, undo, *released*); without a guardian, abort.
     EndSelf {
         /// Why.
@@ -96,6 +106,33 @@ pub enum Action {
     Departed,
     /// Something was decided or happened.
     Event(Event),
+}
+
+/// What a third party is asked of a group; see [`Arbiter`](crate::api::Arbiter).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum ArbiterRequest {
+    /// Read record and lease.
+    Read,
+    /// Compare and swap.
+    Swap {
+        /// The revision that must still stand.
+        revision: u64,
+        /// The new record.
+        record: OwnerRecord,
+    },
+    /// Renew the owner's lease.
+    Renew {
+        /// The owner's life.
+        incarnation: Incarnation,
+        /// Its grant.
+        epoch: Epoch,
+    },
+    /// Give the lease up.
+    Release {
+        /// The life that held it.
+        incarnation: Incarnation,
+    },
 }
 
 /// A group's permission.

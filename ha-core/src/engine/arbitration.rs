@@ -15,6 +15,9 @@ impl Engine {
                 return;
             }
         }
+        if self.has_arbiter() && self.waits_for_arbiter(g) {
+            return;
+        }
         match self.st.peer.state {
             PeerState::Unknown if self.boot_wait_over() => {
                 if self.group(g).role == Role::Waiting && self.group(g).question.is_none() {
@@ -31,6 +34,31 @@ impl Engine {
             }
             PeerState::Alive | PeerState::Unreachable => self.consult_table(g),
         }
+    }
+
+    /// Nothing is granted without the third party; whom it names as a living owner needs no question either.
+    fn waits_for_arbiter(&mut self, g: GroupId) -> bool {
+        let question = self.silent_arbiter(g);
+        if let Some(question) = question {
+            self.ask_operator(g, question);
+            return true;
+        }
+        if self.third_view(g).is_none() {
+            return true;
+        }
+        let peer = crate::config::Config::peer_of(self.st.me);
+        let absent = !self.st.peer.is_alive();
+        let Some(record) = self.third_record(g).filter(|r| absent && r.owner == Some(peer)) else {
+            return false;
+        };
+        let current =
+            self.is_current_by_record(g, Some(&record), StopProof::LeaseExpired { epoch: record.epoch });
+        let living = self.lease_is_fresh(g);
+        let expiring = current && self.lease_proves(g) && !self.group(g).failed_here;
+        if living || expiring {
+            self.unask(g);
+        }
+        living || expiring
     }
 
     fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
@@ -67,6 +95,9 @@ impl Engine {
                     self.unask(g);
                 }
                 self.want_group(g);
+            }
+            Verdict::WinAlone if self.third_record(g).is_some_and(|r| !r.lists(self.st.me)) => {
+                self.ask_operator(g, Question::NotCurrent);
             }
             Verdict::WinAlone => {
                 if let SetRecord::Alone { epoch, generation } = self.st.durable.group(g).set {

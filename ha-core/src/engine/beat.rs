@@ -173,6 +173,25 @@ pub enum Statement {
         /// The question's.
         nonce: Nonce,
     },
+    /// The arbiter does not renew my lease: will you not judge it for a while? (rule 13)
+    Extend {
+        /// The group.
+        group: GroupId,
+        /// The owner's grant.
+        epoch: Epoch,
+        /// Ties the answer to this question.
+        nonce: Nonce,
+    },
+    /// The sender durably promised not to judge the lease before a whole takeover wait after the question, not even
+    /// after a reboot of its own.
+    Promised {
+        /// The group.
+        group: GroupId,
+        /// The owner's grant.
+        epoch: Epoch,
+        /// The question's.
+        nonce: Nonce,
+    },
     /// The sender's incarnation leaves in good order: it owns nothing and will never promote a copy.
     Departing,
 }

@@ -74,6 +74,7 @@ impl Engine {
         for life in &mut st.peer.lives {
             if let Some(ended) = &mut life.ended {
                 rel(&mut ended.at);
+                rel(&mut ended.asked);
             }
         }
         st.fence.next_query = st.fence.next_query.max(now);
@@ -151,6 +152,7 @@ fn canonical_groups(st: &mut State, now: Instant, horizon: Duration) {
             rel(&mut a.since);
         }
         gr.outside_seen = gr.outside_seen.map(|_| 0);
+        canonical_third(&mut gr.third, now, horizon);
     }
     if let Some(l) = &mut st.leaving {
         l.idle_since = l.idle_since.map(|at| relative(at, now, horizon));
@@ -174,6 +176,46 @@ fn canonical_data(st: &mut State, g: crate::GroupId, base: Lsn) {
     }
     if let Role::Claiming { proof: StopProof::Released { final_lsn, .. }, .. } = &mut gr.role {
         *final_lsn = None;
+    }
+}
+
+fn canonical_third(t: &mut super::third_party::ThirdParty, now: Instant, horizon: Duration) {
+    let rel = |at: &mut Instant| *at = relative(*at, now, horizon);
+    if let Some(asked) = &mut t.request {
+        asked.op = OpId(0);
+        rel(&mut asked.at);
+        rel(&mut asked.deadline);
+    }
+    if let Some(view) = &mut t.view {
+        rel(&mut view.asked);
+        rel(&mut view.first);
+    }
+    if let Some(claim) = &mut t.claim {
+        rel(&mut claim.since);
+    }
+    // The numbers of renewals only tell one from another.
+    let renewal = |lease: &crate::api::Lease| match lease {
+        crate::api::Lease::Held { renewal, .. } => Some(*renewal),
+        crate::api::Lease::Free => None,
+    };
+    let seen = t.view.as_ref().and_then(|v| renewal(&v.lease));
+    let leases = [t.view.as_mut().map(|v| &mut v.lease), t.watch.as_mut().map(|w| &mut w.lease)];
+    for lease in leases.into_iter().flatten() {
+        if let crate::api::Lease::Held { renewal, .. } = lease {
+            *renewal = u64::from(Some(*renewal) != seen);
+        }
+    }
+    if let Some(watch) = &mut t.watch {
+        rel(&mut watch.since);
+    }
+    if let Some(extend) = &mut t.extend {
+        rel(&mut extend.since);
+    }
+    t.failures = t.failures.min(3);
+    for at in
+        [&mut t.next_ask, &mut t.lease_until, &mut t.next_renew, &mut t.promise_until, &mut t.bound_until]
+    {
+        rel(at);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::machine::Engine;
 use super::state::{EndedHow, Role};
+use super::third_party;
 use super::{ClaimState, EventKind};
 use crate::{Epoch, ExclusionProof, FenceScope, GroupId, SetRecord, StopProof};
 
@@ -9,13 +10,23 @@ impl Engine {
     /// Begins to use a proof: intent, grant and in-sync set go into one write.
     pub(super) fn claim_group(&mut self, g: GroupId, proof: StopProof) {
         let epoch = self.next_epoch(g, proof);
-        let exclusion = self.exclusion_with(g, proof);
+        let exclusion = self.exclusion_with(g, proof).or_else(|| self.exclusion_by_swap(g, proof));
         let mirrored = self.group_config(g).mirrored;
-        let rec = self.rec(g);
-        rec.granted = epoch;
-        rec.intent = rec.intent.max(epoch);
-        if mirrored {
-            rec.set = set_at_grant(rec.set, epoch, exclusion.is_some());
+        let set = set_at_grant(self.st.record.group(g).set, epoch, exclusion.is_some());
+        if self.has_arbiter() {
+            // Only the intent: the grant is the third party's, and is written down when it was swapped in.
+            let set = self.set_for_grant(g, set);
+            let since = self.st.now;
+            self.gr(g).third.claim = Some(third_party::Claim { set, since, swapped: false });
+            let rec = self.rec(g);
+            rec.intent = rec.intent.max(epoch);
+        } else {
+            let rec = self.rec(g);
+            rec.granted = epoch;
+            rec.intent = rec.intent.max(epoch);
+            if mirrored {
+                rec.set = set;
+            }
         }
         let gr = self.gr(g);
         gr.role = Role::Claiming { epoch, proof };
@@ -38,9 +49,12 @@ impl Engine {
             return self.highest_known(g).max(Epoch(1));
         }
         match (proof, self.group(g).want) {
-            (StopProof::Yielded { .. } | StopProof::NeverStarted, Some(w)) => w.epoch,
+            (StopProof::Yielded { .. } | StopProof::NeverStarted, Some(w)) => {
+                // Above what the third party granted meanwhile: the peer's promise holds for any higher one.
+                if w.epoch > self.group(g).third.highest { w.epoch } else { self.highest_known(g).next() }
+            }
             (StopProof::StillAlone { .. }, _) => self.highest_known(g).next(),
-            _ if self.peer_record_is_unknown(g) => {
+            _ if self.peer_record_is_unknown(g) && self.third_record(g).is_none() => {
                 Epoch(self.highest_known(g).0.saturating_add(Epoch::AMNESIA_JUMP))
             }
             _ => {
@@ -80,8 +94,13 @@ impl Engine {
     }
 
     pub(super) fn advance_claim(&mut self, g: GroupId, epoch: Epoch, proof: StopProof) {
-        if self.claim_is_void(g, epoch, proof) {
+        // What was swapped in is granted, whatever is heard afterwards.
+        let granted = self.group(g).third.claim.is_some_and(|c| c.swapped);
+        if !granted && self.claim_is_void(g, epoch, proof) {
             self.abort_claim(g, epoch);
+            return;
+        }
+        if self.claim_waits_for_third(g, epoch) {
             return;
         }
         if self.st.durable.group(g).granted != epoch
@@ -115,19 +134,28 @@ impl Engine {
         gr.data.caught_up = None;
         gr.data.stalled = false;
         gr.stalled_since = None;
+        gr.third.claim = None;
+        gr.third.exclude = None;
         if let Some(proof) = exclusion {
             self.emit(EventKind::Alone { group: g, generation, proof });
         }
-        self.grant_permission(g);
+        if self.authority(g) > self.st.now {
+            self.grant_permission(g);
+        } else {
+            self.suspend(g);
+        }
         self.role_changed(g);
     }
 
-    /// A device that ended only processes leaves addresses to their own expiry.
+    /// A device that ended only processes, and a lease that ran out, leave addresses to their own expiry.
     fn address_wait(&self, g: GroupId, proof: StopProof) -> Option<crate::Instant> {
-        let StopProof::Fenced { scope: FenceScope::Processes | FenceScope::Access } = proof else {
-            return None;
+        let at = match proof {
+            StopProof::Fenced { scope: FenceScope::Processes | FenceScope::Access } => {
+                self.st.peer.current().and_then(|l| l.ended).map_or(self.st.now, |e| e.at)
+            }
+            StopProof::LeaseExpired { .. } => self.st.now,
+            _ => return None,
         };
-        let at = self.st.peer.current().and_then(|l| l.ended).map_or(self.st.now, |e| e.at);
         let life = self.group_config(g).address_lifetime;
         (!life.is_zero()).then(|| at + crate::timing::address_expiry(life))
     }
@@ -149,18 +177,29 @@ impl Engine {
     }
 
     /// The grant is burnt. A copy that was written down as alone is not current any more.
-    fn abort_claim(&mut self, g: GroupId, epoch: Epoch) {
-        let mirrored = self.group_config(g).mirrored;
+    pub(super) fn abort_claim(&mut self, g: GroupId, epoch: Epoch) {
+        // Before the third party's swap nothing was written down.
+        let written = self.group_config(g).mirrored && !self.has_arbiter();
         let rec = self.rec(g);
-        if mirrored && let SetRecord::Alone { generation, .. } = rec.set {
+        if written && let SetRecord::Alone { generation, .. } = rec.set {
             rec.set = SetRecord::Out { epoch, generation };
         }
         let gr = self.gr(g);
         gr.role = Role::Standby;
         gr.exclusion = None;
-        gr.release = None;
         gr.operator_confirmed = None;
+        gr.third.claim = None;
+        if self.cfg.arbiter.is_none() {
+            self.gr(g).release = None;
+        }
         self.role_changed(g);
+    }
+
+    /// The swap that grants also takes an absent peer out of the set.
+    fn exclusion_by_swap(&self, g: GroupId, proof: StopProof) -> Option<ExclusionProof> {
+        let yielded = matches!(proof, StopProof::Yielded { .. } | StopProof::NeverStarted);
+        let wanted = self.has_arbiter() && self.group_config(g).mirrored && !yielded;
+        (wanted && !self.st.peer.is_alive()).then_some(ExclusionProof::ThirdParty)
     }
 }
 

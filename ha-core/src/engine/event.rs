@@ -115,6 +115,13 @@ pub enum EventKind {
         /// Why.
         why: Refusal,
     },
+    /// The third party changed its state as seen from here.
+    Arbiter {
+        /// For which group.
+        group: GroupId,
+        /// To what.
+        state: ArbiterState,
+    },
     /// The control thread itself was late by so many milliseconds.
     Late {
         /// The gap.
@@ -168,11 +175,13 @@ pub enum TimeoutEdge {
     Retry,
     /// A leaving node waited long enough for its successor.
     Leave,
+    /// The third party did not answer.
+    ArbiterAnswer,
 }
 
 impl TimeoutEdge {
     /// Every edge.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::LinkSuspect,
         Self::LinkDead,
         Self::PeerDead,
@@ -194,7 +203,19 @@ impl TimeoutEdge {
         Self::Question,
         Self::Retry,
         Self::Leave,
+        Self::ArbiterAnswer,
     ];
+}
+
+/// The third party as seen from here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ArbiterState {
+    /// It answers.
+    Answers,
+    /// It gives no answer.
+    Silent,
+    /// It keeps less than it told before, or something foreign: nothing acts on it.
+    Forgot,
 }
 
 /// One link as seen from here.
@@ -272,6 +293,10 @@ pub enum Question {
     TimingMismatch,
     /// The permission could not be confirmed.
     Unconfirmed,
+    /// The arbiter gives no answer, and nothing can be granted or excluded without it. Bring it back.
+    ArbiterSilent,
+    /// The arbiter keeps less than was granted before. Bring its memory back, or let it be written anew.
+    ArbiterForgot,
 }
 
 /// Why a command was refused.
@@ -299,6 +324,8 @@ impl fmt::Display for Question {
             Self::FailedEverywhere => "the service failed to start on both nodes; mend it, then clear the failures",
             Self::NotInitialised => "the two stores were not initialised together; initialise both with one common id",
             Self::TimingMismatch => "the two nodes' timings do not fit each other; takeover is disabled until they do",
+            Self::ArbiterSilent => "the arbiter gives no answer, and no grant or exclusion is made without it; bring it back",
+            Self::ArbiterForgot => "the arbiter keeps less than was granted before, so nothing acts on its word; bring its memory back, or let its record be written anew (if another node was granted meanwhile, both serve)",
             Self::Unconfirmed => "the permission ran out and nobody can confirm it; bring the peer back, or confirm that it is off",
         })
     }

@@ -77,9 +77,9 @@ impl Engine {
                 // "Off" counts only if nothing was heard since the question was put; else it is put again.
                 if self.last_heard() <= issued && !self.st.fence.liar {
                     if let Some(life) = self.st.peer.incarnation() {
-                        self.end_life(life, EndedHow::Fenced(scope));
+                        self.end_life_asked(life, EndedHow::Fenced(scope), issued);
                     } else {
-                        self.note_absent_peer_off(scope);
+                        self.note_absent_peer_off(scope, issued);
                     }
                 } else {
                     self.st.fence.next_query = self.st.now;
@@ -141,8 +141,11 @@ impl Engine {
     fn would_start(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         // A group that was released and that nobody took is started again like one of a dead owner.
-        let owned = gr.owner.is_some() || gr.released.is_some();
-        gr.is_idle() && self.is_viable(g) && (owned || !self.group_config(g).mirrored)
+        let owned = gr.owner.is_some()
+            || gr.released.is_some()
+            || !self.group_config(g).mirrored
+            || self.has_arbiter();
+        gr.is_idle() && self.is_viable(g) && owned && self.third_allows_shot(g)
     }
 
     /// This node owns a mirrored group and is not yet alone.
@@ -151,6 +154,8 @@ impl Engine {
         gr.is_owner()
             && !matches!(gr.role, Role::Stopping { .. })
             && self.group_config(g).mirrored
+            // The third party's swap excludes without a shot.
+            && !self.has_arbiter()
             && matches!(self.st.record.group(g).set, SetRecord::Both { .. })
     }
 

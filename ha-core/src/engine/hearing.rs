@@ -164,7 +164,9 @@ impl Engine {
             | Statement::Ready { group, .. }
             | Statement::Released { group, .. }
             | Statement::Want { group, .. }
-            | Statement::Yielded { group, .. } => {
+            | Statement::Yielded { group, .. }
+            | Statement::Extend { group, .. }
+            | Statement::Promised { group, .. } => {
                 if self.knows(group) {
                     self.take_group_statement(from, statement);
                 }
@@ -199,6 +201,8 @@ impl Engine {
                 self.gr(group).wanted = Some(Wanted { epoch, nonce, incarnation: from });
             }
             Statement::Yielded { group, epoch, nonce } => self.take_yielded(group, from, epoch, nonce),
+            Statement::Extend { group, epoch, nonce } => self.take_extend(group, from, epoch, nonce),
+            Statement::Promised { group, epoch, nonce } => self.take_promised(group, epoch, nonce),
             _ => {}
         }
     }
@@ -214,7 +218,7 @@ impl Engine {
         for life in &mut lives[..earlier] {
             let other_boot = life.identity.is_some_and(|(old, _)| old != boot);
             if life.ended.is_none() && (predecessor == P::Gone || other_boot) {
-                life.ended = Some(Ended { how: EndedHow::Rebooted(new), at });
+                life.ended = Some(Ended { how: EndedHow::Rebooted(new), at, asked: at });
                 self.again = true;
             }
         }
@@ -244,11 +248,16 @@ impl Engine {
 
     /// Records the proof that a life ended; with it every earlier life ended too, for a machine-wide proof.
     pub(super) fn end_life(&mut self, incarnation: Incarnation, how: EndedHow) {
+        self.end_life_asked(incarnation, how, self.st.now);
+    }
+
+    /// The same where the proof was asked for at `asked`.
+    pub(super) fn end_life_asked(&mut self, incarnation: Incarnation, how: EndedHow, asked: Instant) {
         let at = self.st.now;
         let machine_wide = matches!(how, EndedHow::Fenced(_) | EndedHow::Operator);
         for life in &mut self.st.peer.lives {
             if life.ended.is_none() && (machine_wide || life.incarnation == incarnation) {
-                life.ended = Some(Ended { how, at });
+                life.ended = Some(Ended { how, at, asked });
                 self.again = true;
             }
         }

@@ -111,7 +111,7 @@ impl Engine {
         let claim = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.epoch);
         let owner = gr.owner.map_or(Epoch(0), |(_, e)| e);
         let release = gr.release.map_or(Epoch(0), |r| r.epoch);
-        rec.granted.max(rec.floor).max(claim).max(owner).max(release)
+        rec.granted.max(rec.floor).max(claim).max(owner).max(release).max(gr.third.highest)
     }
 
     pub(super) fn boot_wait_over(&self) -> bool {
@@ -141,11 +141,14 @@ impl Engine {
         {
             return Some(StopProof::Fenced { scope: FenceScope::Incarnation });
         }
-        let proof = self.stop_proof(g).filter(|p| self.is_current_for(g, *p));
+        if self.has_arbiter() {
+            return self.third_proof(g);
+        }
+        let proof = self.stop_proof(g).filter(|p| self.serves_shared(g, *p) && self.is_current_for(g, *p));
         proof.or_else(|| self.own_alone_proof(g)).or_else(|| self.assumed(g))
     }
 
-    fn stop_proof(&self, g: GroupId) -> Option<StopProof> {
+    pub(super) fn stop_proof(&self, g: GroupId) -> Option<StopProof> {
         let gr = self.group(g);
         if let Some(r) = gr.release {
             return Some(StopProof::Released { epoch: r.epoch, final_lsn: r.final_lsn, forced: r.forced });
@@ -173,7 +176,7 @@ impl Engine {
     }
 
     /// Rule 3: is this copy current, given this proof?
-    fn is_current_for(&self, g: GroupId, proof: StopProof) -> bool {
+    pub(super) fn is_current_for(&self, g: GroupId, proof: StopProof) -> bool {
         let gr = self.group(g);
         if !self.group_config(g).mirrored {
             // Access alone is cut, or nobody's data is at stake.
@@ -194,6 +197,8 @@ impl Engine {
             StopProof::Released { .. }
             | StopProof::Fenced { .. }
             | StopProof::Rebooted { .. }
+            | StopProof::LeaseExpired { .. }
+            | StopProof::StillOwner { .. }
             | StopProof::OperatorConfirmed { .. } => self.is_member(g),
             StopProof::Yielded { .. } | StopProof::NeverStarted | StopProof::StillAlone { .. } => true,
             StopProof::AssumedDead => false,
@@ -214,7 +219,7 @@ impl Engine {
 
     /// This copy consented that its owner goes on without it, and the owner handed over instead: its own record
     /// left the same generation, so that it never acknowledged anything without this copy.
-    fn consent_was_unused(&self, g: GroupId) -> bool {
+    pub(super) fn consent_was_unused(&self, g: GroupId) -> bool {
         let gr = self.group(g);
         let (record, durable) = (self.st.record.group(g).set, self.st.durable.group(g).set);
         let Some(r) = gr.release.filter(|r| r.excluded) else { return false };
@@ -228,7 +233,11 @@ impl Engine {
     /// Whether this node could take the group over at once.
     pub(super) fn is_viable(&self, g: GroupId) -> bool {
         let gr = self.group(g);
-        let data = !self.group_config(g).mirrored || self.is_member(g);
+        let data = if self.has_arbiter() {
+            self.third_would_grant(g, self.is_member(g))
+        } else {
+            !self.group_config(g).mirrored || self.is_member(g)
+        };
         let data = (data || self.is_stale_viable()) && !gr.data.diverged;
         gr.is_idle() && data && !gr.failed_here && self.st.leaving.is_none() && self.st.application_alive
     }

@@ -18,7 +18,12 @@ impl Engine {
         {
             return;
         }
+        self.gr(g).third.exclude = None;
         match self.st.record.group(g).set {
+            SetRecord::Both { generation } if self.has_arbiter() => {
+                self.note_full(g, generation);
+                self.advance_listed_set(g, generation);
+            }
             SetRecord::Both { generation } => {
                 self.note_full(g, generation);
                 if let Some(proof) = self.exclusion_proof(g) {
@@ -36,6 +41,41 @@ impl Engine {
         self.note_divergence(g);
         self.announce_rule(g);
         self.open_admission(g);
+    }
+
+    /// With a third party the swap is what excludes; only the peer's own durable word does without it.
+    fn advance_listed_set(&mut self, g: GroupId, generation: Generation) {
+        let usable = self.third_view(g).is_some();
+        if self.has_left(g, generation) && !self.is_stopping(g) {
+            self.exclude(g, generation, ExclusionProof::Consented);
+        } else if let (Some(proof), true) = (self.exclusion_proof(g), usable) {
+            self.gr(g).third.exclude = Some(proof);
+        } else if usable && self.is_excluded_unheard(g, generation) {
+            self.gr(g).third.exclude = Some(ExclusionProof::ThirdParty);
+        } else {
+            self.seek_consent(g, generation);
+            self.admit_copy(g);
+        }
+    }
+
+    /// The swap took the peer out: now it may be written down.
+    pub(super) fn excluded_by_swap(&mut self, g: GroupId, generation: Generation, proof: ExclusionProof) {
+        if self.group(g).is_owner()
+            && let SetRecord::Both { generation: own } = self.st.record.group(g).set
+            && own < generation
+        {
+            self.exclude(g, Generation(generation.0 - 1), proof);
+        }
+    }
+
+    /// Nothing can be acknowledged without the copy any more, and it has everything: it may be listed.
+    pub(super) fn may_list_peer(&self, g: GroupId, generation: Generation) -> bool {
+        let gr = self.group(g);
+        let in_force = gr.data.rule == Some(AckRule::Both(generation)) && gr.data.caught_up.is_some();
+        let living = gr
+            .admitting
+            .is_some_and(|a| a.generation == generation && self.st.peer.incarnation() == Some(a.incarnation));
+        in_force && living && self.is_durably_both(g, generation)
     }
 
     /// The rule that the durable record allows.
@@ -121,7 +161,12 @@ impl Engine {
             return;
         }
         let gr = self.group(g);
-        if self.st.peer.state == PeerState::Dead && self.fencing_is_hopeless() {
+        if self.has_arbiter() {
+            let absent = matches!(self.st.peer.state, PeerState::Dead | PeerState::Gone);
+            if absent || gr.question == Some(Question::NoExclusionProof) {
+                return self.exclude_the_dead(g);
+            }
+        } else if self.st.peer.state == PeerState::Dead && self.fencing_is_hopeless() {
             self.ask_operator(g, Question::NoExclusionProof);
         } else if gr.question == Some(Question::NoExclusionProof) && self.st.peer.is_alive() {
             self.unask(g);
@@ -154,7 +199,23 @@ impl Engine {
             return;
         }
         if self.network_is_judged(g) {
-            self.ask_consent(g, generation);
+            if self.third_view(g).is_some() {
+                self.gr(g).ask = None;
+                self.gr(g).third.exclude = Some(ExclusionProof::ThirdParty);
+            } else {
+                self.ask_consent(g, generation);
+            }
+        }
+    }
+
+    /// A silent peer needs no shot where the third party can take it out of the set.
+    fn exclude_the_dead(&mut self, g: GroupId) {
+        if self.st.peer.is_alive() {
+            self.unask(g);
+        } else if self.third_view(g).is_some() {
+            self.gr(g).third.exclude = Some(ExclusionProof::ThirdParty);
+        } else if let Some(question) = self.silent_arbiter(g) {
+            self.ask_operator(g, question);
         }
     }
 
@@ -231,7 +292,8 @@ impl Engine {
         }
         let Some(store) = self.st.peer.store else { return };
         let theirs = self.st.peer.claims.get(&g).map_or(Generation(0), |c| c.set.generation());
-        let generation = self.st.record.group(g).set.generation().max(theirs).next();
+        let listed = self.third_record(g).map_or(Generation(0), |r| r.generation);
+        let generation = self.st.record.group(g).set.generation().max(theirs).max(listed).next();
         let forgot = self.st.record.peer_store.is_some_and(|known| known != store);
         self.st.record.peer_store = Some(store);
         let rec = self.rec(g);
@@ -252,7 +314,8 @@ impl Engine {
         let gr = self.group(g);
         let Some(a) = gr.admitting else { return };
         let in_force = gr.data.rule == Some(AckRule::Both(a.generation)) && gr.data.caught_up.is_some();
-        if in_force && !gr.admit_open && self.is_durably_both(g, a.generation) {
+        let listed = self.lists_peer(g, a.generation);
+        if in_force && !gr.admit_open && listed && self.is_durably_both(g, a.generation) {
             self.gr(g).admit_open = true;
             self.hasten_beats();
         }

@@ -1,6 +1,7 @@
 //! Everything that goes into an engine.
 
 use super::beat::{Beat, Predecessor, ReleasedNotice};
+use crate::api::ArbiterView;
 use crate::{
     BootId, Epoch, FenceScope, Generation, GroupId, Incarnation, LinkId, Lsn, NodeId, NodeRecord, OpId,
     WriteId,
@@ -61,6 +62,13 @@ pub enum Input {
         /// What it said.
         answer: FenceAnswer,
     },
+    /// The third party answered, or did not.
+    Arbiter {
+        /// Which request.
+        op: OpId,
+        /// What it said.
+        answer: ArbiterAnswer,
+    },
     /// The data of a mirrored group changed its state.
     Data {
         /// The group.
@@ -112,8 +120,33 @@ pub enum Command {
     },
     /// The fence device told the truth after all, or was repaired.
     TrustFence,
+    /// The arbiter lost its memory: let the group's record there be written anew from what the nodes know.
+    TrustArbiter(GroupId),
     /// Forget failed starts and stops of a group.
     ClearFailures(GroupId),
+}
+
+/// What a third party said.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ArbiterAnswer {
+    /// To a reading: what it keeps.
+    View(ArbiterView),
+    /// To a swap: done, under this revision.
+    Swapped {
+        /// The new revision.
+        revision: u64,
+    },
+    /// To a swap: another revision stands.
+    Lost(ArbiterView),
+    /// To a renewal: whether the lease was renewed.
+    Renewed(bool),
+    /// To a release.
+    Released,
+    /// It keeps something that is no record of this group.
+    Foreign,
+    /// No answer. The request may have taken effect.
+    Unavailable,
 }
 
 /// How an operation of a resource or of the data ended.

@@ -19,6 +19,7 @@ impl Engine {
                 self.st.fence.liar = false;
                 self.st.fence.failures = 0;
             }
+            Command::TrustArbiter(g) if self.knows(g) => self.trust_arbiter(g),
             Command::ClearFailures(g) if self.knows(g) => {
                 let now = self.st.now;
                 let gr = self.gr(g);
@@ -116,7 +117,12 @@ impl Engine {
     fn force_current(&mut self, g: GroupId) {
         let asked = matches!(
             self.group(g).question,
-            Some(Question::NotCurrent | Question::PeerAbsent | Question::NotInitialised)
+            Some(
+                Question::NotCurrent
+                    | Question::PeerAbsent
+                    | Question::NotInitialised
+                    | Question::ArbiterForgot
+            )
         );
         if !asked || self.st.peer.is_alive() {
             self.emit(EventKind::Refused { why: Refusal::NotAsked });
@@ -145,12 +151,12 @@ impl Engine {
     }
 
     /// A verified "off" of a peer that was never heard in this life.
-    pub(super) fn note_absent_peer_off(&mut self, scope: crate::FenceScope) {
+    pub(super) fn note_absent_peer_off(&mut self, scope: crate::FenceScope, asked: Instant) {
         let epoch_of_peer = Incarnation(0);
         self.st.peer.lives.push(super::state::Life {
             incarnation: epoch_of_peer,
             identity: None,
-            ended: Some(super::state::Ended { how: EndedHow::Fenced(scope), at: self.st.now }),
+            ended: Some(super::state::Ended { how: EndedHow::Fenced(scope), at: self.st.now, asked }),
         });
     }
 
@@ -172,7 +178,12 @@ impl Engine {
             let stopping = matches!(
                 self.group(g).role,
                 Role::Stopping {
-                    why: Why::Leaving | Why::Switchover | Why::Failed | Why::Handover | Why::Superseded,
+                    why: Why::Leaving
+                        | Why::Switchover
+                        | Why::Failed
+                        | Why::Handover
+                        | Why::Superseded
+                        | Why::Lapsed,
                     ..
                 }
             );
@@ -192,7 +203,10 @@ impl Engine {
         if self.st.now >= self.leave_at(since) {
             self.timed_out(TimeoutEdge::Leave);
             self.finish_leaving(leaving.how);
-        } else if self.st.now >= self.earliest_leave(since) && self.successors_took_over() {
+        } else if self.st.now >= self.earliest_leave(since)
+            && self.successors_took_over()
+            && self.third_is_settled()
+        {
             self.finish_leaving(leaving.how);
         }
     }

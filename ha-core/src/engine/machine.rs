@@ -61,14 +61,16 @@ impl Engine {
             next_nonce: 1,
             last_urgent: Vec::new(),
         };
-        Self {
+        let mut engine = Self {
             cfg: config,
             st,
             outbox: VecDeque::new(),
             again: false,
             #[cfg(feature = "sabotage")]
             broken: None,
-        }
+        };
+        engine.bind_after_boot();
+        engine
     }
 
     /// Breaks a safety rule, to prove that the simulator catches it.
@@ -122,6 +124,7 @@ impl Engine {
             Input::Persisted { write, ok } => self.take_persisted(write, ok),
             Input::OpDone { op, result } => self.take_op(op, result),
             Input::Fence { op, answer } => self.take_fence(op, answer),
+            Input::Arbiter { op, answer } => self.take_arbiter(op, answer),
             Input::Data { group, report } => {
                 if self.knows(group) {
                     let now = self.st.now;
@@ -143,6 +146,7 @@ impl Engine {
         self.watch_ops();
         self.run_fencing();
         for g in self.group_ids() {
+            self.heed_third(g);
             self.advance(g);
         }
         self.run_leaving();
@@ -151,6 +155,9 @@ impl Engine {
     fn flush(&mut self) {
         if !self.st.ended {
             self.issue_write();
+            for g in self.group_ids() {
+                self.consult_third(g);
+            }
             self.renew_permissions();
             self.send_beats();
         }

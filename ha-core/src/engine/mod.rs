@@ -6,7 +6,7 @@
 //! 2. Call [`Engine::handle`] with a `now` that never goes backwards.
 //! 3. After every call drain [`Engine::next_action`] until it is empty, before the next `handle`.
 //! 4. Execute actions in any order, but set [`Action::Token`] before anything else of the same drain.
-//! 5. Report the completion of every `Persist`, `Op`, `FenceQuery` and `FenceShoot` exactly once, however late.
+//! 5. Report the completion of every `Persist`, `Op`, `FenceQuery`, `FenceShoot` and `Arbiter` exactly once, however late.
 //! 6. Sleep until [`Engine::next_deadline`] or the next input. When waking, feed everything that the sockets
 //!    hold **before** [`Input::Tick`].
 //! 7. After [`Action::EndSelf`], [`Action::Reborn`] or [`Action::Departed`] feed nothing more.
@@ -23,6 +23,7 @@ mod hearing;
 mod idle;
 mod in_sync;
 mod input;
+mod lease;
 mod leaving;
 mod machine;
 mod membership;
@@ -35,6 +36,8 @@ mod sabotage;
 mod saying;
 mod state;
 mod status;
+mod third_party;
+mod third_proof;
 
 pub use action::*;
 pub use beat::*;

@@ -56,6 +56,11 @@ impl Engine {
         }
     }
 
+    /// Another one was granted: this one only stops.
+    pub(super) fn is_giving_way(&self, g: GroupId) -> bool {
+        matches!(self.group(g).role, Role::Stopping { why: Why::Superseded, .. })
+    }
+
     /// Of two live owners the higher epoch goes on; the lower one suspends and keeps its store untouched.
     fn is_superseded(&self, g: GroupId) -> bool {
         let epoch = self.group(g).epoch;
@@ -245,7 +250,9 @@ impl Engine {
                 self.clear_ownership(g);
                 self.role_changed(g);
             }
-            Why::Switchover | Why::Handover | Why::Failed | Why::Leaving => self.release(g, why),
+            Why::Switchover | Why::Handover | Why::Failed | Why::Leaving | Why::Lapsed => {
+                self.release(g, why);
+            }
         }
     }
 

@@ -141,6 +141,7 @@ impl Pair {
                 }
                 self.answer_fence(n, op, self.fence_works);
             }
+            Action::Arbiter { .. } => {}
             Action::Event(e) => self.log.push((self.now, n, e.kind)),
             Action::EndSelf { .. } | Action::Reborn | Action::Departed => self.ends.push((n, action)),
             Action::Cancel { .. } | Action::ForceData { .. } | Action::SurrenderData { .. } => {}

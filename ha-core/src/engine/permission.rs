@@ -31,10 +31,14 @@ impl Engine {
         let epoch = gr.epoch;
         self.outbox.push_back(Action::Token { group: g, permission: Permission::Suspended { epoch } });
         self.role_changed(g);
+        self.stop_if_lapsed(g);
     }
 
     pub(super) fn grant_permission(&mut self, g: GroupId) {
-        let until = self.st.now + self.cfg.timing.token_validity;
+        let until = (self.st.now + self.cfg.timing.token_validity).min(self.authority_in_force(g));
+        if until <= self.st.now {
+            return;
+        }
         // At the latest; whatever wakes the engine earlier renews it, so that beats carry it along.
         let renew_at = self.st.now + self.cfg.timing.token_validity / 2;
         let gr = self.gr(g);
@@ -50,10 +54,20 @@ impl Engine {
             let gr = self.group(g);
             let holds = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
             let fresh = self.cfg.timing.token_validity * 4 / 5;
-            if holds && self.st.now + fresh >= gr.valid_until {
+            // A permission that ends with its lease is not renewed before the lease is.
+            let more = self.authority_in_force(g) > gr.valid_until;
+            if holds && more && self.st.now + fresh >= gr.valid_until {
                 self.grant_permission(g);
             }
         }
+    }
+
+    fn authority_in_force(&self, g: GroupId) -> Instant {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::ExtendAlone) {
+            return Instant::FAR;
+        }
+        self.authority(g)
     }
 
     pub(super) fn permission_deadline(&self) -> Instant {
@@ -63,7 +77,10 @@ impl Engine {
                 continue;
             }
             match gr.suspended {
-                None if gr.valid_until > Instant::ZERO => next = next.min(gr.renew_at),
+                None if gr.valid_until > Instant::ZERO => {
+                    let renewable = gr.renew_at > self.st.now;
+                    next = next.min(if renewable { gr.renew_at.min(gr.valid_until) } else { gr.valid_until });
+                }
                 Some(s) if !s.overdue => next = next.min(s.since + self.cfg.timing.confirm_deadline),
                 _ => {}
             }
@@ -74,8 +91,12 @@ impl Engine {
     /// A suspended owner: renewed by the peer's word, or by its own evidence once no word can be had.
     pub(super) fn watch_confirmation(&mut self, g: GroupId) {
         let Some(s) = self.group(g).suspended else { return };
+        self.stop_if_lapsed(g);
         if !self.st.application_alive
-            || matches!(self.group(g).role, Role::Stopping { why: Why::Superseded | Why::Handover, .. })
+            || matches!(
+                self.group(g).role,
+                Role::Stopping { why: Why::Superseded | Why::Handover | Why::Lapsed, .. }
+            )
         {
             return;
         }
@@ -91,6 +112,10 @@ impl Engine {
         }
         if self.owner_by_own_evidence(g) {
             self.resume(g);
+        } else if self.has_arbiter() {
+            if let Some(question) = self.silent_arbiter(g) {
+                self.ask_operator(g, question);
+            }
         } else if self.was_granted_to_peer(g) {
             self.yield_to_higher_epoch(g);
         } else {
@@ -103,7 +128,7 @@ impl Engine {
         let alone = self.st.durable.group(g).set.is_alone();
         let needs_our_end =
             !self.cfg.is_unguarded() && self.cfg.fence.as_ref().is_none_or(|f| f.scope != FenceScope::Access);
-        alone || needs_our_end
+        alone || needs_our_end && !self.lease_proves(g)
     }
 
     /// The live peer holds a later grant, perhaps of an earlier life of it: it will never confirm this one, and
@@ -113,7 +138,10 @@ impl Engine {
         later && self.st.peer.is_alive()
     }
 
-    fn resume(&mut self, g: GroupId) {
+    pub(super) fn resume(&mut self, g: GroupId) {
+        if self.authority_in_force(g) <= self.st.now {
+            return;
+        }
         if self.group(g).question == Some(Question::Unconfirmed) {
             self.unask(g);
         }

@@ -29,13 +29,23 @@ pub enum Sabotage {
     HalfOpenIsUp,
     /// Rule 11: shoots outside its own slot.
     ShootAtOnce,
+    /// Rule 4: takes the grant without the third party's swap.
+    SkipSwap,
+    /// Rule 1: takes an arbiter's silence for the end of the owner's lease.
+    SilenceIsExpiry,
+    /// Rule 6: calls a lease expired after a tenth of the wait.
+    EarlyLease,
+    /// Rule 13: judges the lease although it promised not to.
+    BreakPromise,
+    /// Rule 13: extends a lapsed lease without the peer's promise.
+    ExtendAlone,
     /// Rule 12: stops towards a target that is not viable.
     MoveAnywhere,
 }
 
 impl Sabotage {
     /// Every switch.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::TakeoverWithoutProof,
         Self::AloneWithoutProof,
         Self::ShootTheLiving,
@@ -49,5 +59,10 @@ impl Sabotage {
         Self::HalfOpenIsUp,
         Self::ShootAtOnce,
         Self::MoveAnywhere,
+        Self::SkipSwap,
+        Self::SilenceIsExpiry,
+        Self::EarlyLease,
+        Self::BreakPromise,
+        Self::ExtendAlone,
     ];
 }

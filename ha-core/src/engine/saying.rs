@@ -156,6 +156,7 @@ impl Engine {
         if let (Some(epoch), true) = (gr.prepare, self.is_ready(group)) {
             said.push(Statement::Ready { group, epoch });
         }
+        self.promise_statements(group, said);
     }
 
     fn status_statements(&self) -> Vec<Statement> {
@@ -180,8 +181,10 @@ impl Engine {
     /// What this node is in the group, for the peer.
     pub(super) fn claim(&self, group: GroupId) -> Statement {
         let (gr, rec) = (self.group(group), self.st.durable.group(group));
+        // Until the third party granted it, a claim is nothing that the peer must heed.
+        let swapped = !self.has_arbiter() || gr.third.claim.is_some_and(|c| c.swapped);
         let state = match gr.role {
-            Role::Claiming { .. } => ClaimState::Claiming,
+            Role::Claiming { .. } if swapped => ClaimState::Claiming,
             _ if gr.is_owner() => ClaimState::Owner,
             // Until the release is heard it stays the word: a claim that came first would open an arbitration.
             _ if gr.released.is_some_and(|r| !r.overdue) => ClaimState::Owner,
@@ -190,7 +193,7 @@ impl Engine {
             _ => ClaimState::Standby { viable: self.is_viable(group) },
         };
         let epoch = match gr.role {
-            Role::Claiming { epoch, .. } => epoch,
+            Role::Claiming { epoch, .. } if swapped => epoch,
             _ => rec.granted,
         };
         let highest = self.st.record.group(group).highest().max(epoch);

@@ -3,6 +3,7 @@
 use super::beat::{ClaimState, Predecessor};
 use super::event::{LinkState, PeerState, Question};
 use super::input::{AckRule, DataReport};
+use super::third_party::ThirdParty;
 use super::{OpKind, OpTarget};
 use crate::{
     BootId, Epoch, ExclusionProof, FenceScope, Generation, GroupId, Incarnation, InitId, Instant, Lsn,
@@ -103,6 +104,8 @@ pub(super) struct Life {
 pub(super) struct Ended {
     pub how: EndedHow,
     pub at: Instant,
+    /// When whoever proved it was asked: what was seen before is covered.
+    pub asked: Instant,
 }
 
 /// How a peer's life was proven to have ended.
@@ -197,6 +200,8 @@ pub(super) enum Why {
     Failed,
     Leaving,
     Superseded,
+    /// The lease of shared data ran out, and nobody renews it.
+    Lapsed,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -253,6 +258,8 @@ pub(super) struct Group {
     pub ask: Option<Ask>,
     pub asked: Option<AskedConsent>,
     pub outside_seen: Option<u64>,
+    // --- the third party ---
+    pub third: ThirdParty,
     // --- monitors ---
     pub monitors: Vec<Monitor>,
 }
@@ -370,6 +377,7 @@ impl Group {
             ask: None,
             asked: None,
             outside_seen: None,
+            third: ThirdParty::default(),
             monitors: vec![Monitor::default(); resources],
         }
     }

@@ -151,6 +151,7 @@ impl Engine {
             next = next.min(self.group_deadline(gr));
         }
         for g in self.group_ids() {
+            next = next.min(self.third_deadline(g));
             if let Some(since) = self.group(g).straggler_since {
                 next = next.min(since + self.straggler_budget(g));
             }

@@ -1,6 +1,6 @@
 //! Everything that reaches the control thread from other threads, in one queue.
 
-use crate::engine::{Command, FenceAnswer, OpResult};
+use crate::engine::{ArbiterAnswer, Command, FenceAnswer, OpResult};
 use crate::{GroupId, OpId, WriteId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -14,6 +14,8 @@ pub(super) enum Arrival {
     OpDone { op: OpId, result: OpResult },
     /// A fence device answered.
     Fence { op: OpId, answer: FenceAnswer },
+    /// The third party answered.
+    Arbiter { op: OpId, answer: ArbiterAnswer },
     /// The data's state changed; it lies in the group's slot.
     Data { group: GroupId },
     /// The guardian is gone.

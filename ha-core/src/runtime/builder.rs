@@ -2,6 +2,7 @@
 
 use super::agents::{Agents, Offered, check_links, match_agents};
 use super::alarm::Alarm;
+use super::arbiter::ArbiterLane;
 use super::arrivals::{Arrival, ArrivalReceiver, ArrivalSender, Request};
 use super::clock::BootClock;
 use super::control::{Control, Turn};
@@ -20,7 +21,7 @@ use super::node::Node;
 use super::operations::Operations;
 use super::realtime::RealtimeOptions;
 use super::report::{EventReport, StatusReport};
-use crate::api::{Clock, DataSync, FenceDevice, LinkFactory, Resource, StateStore};
+use crate::api::{Arbiter, Clock, DataSync, FenceDevice, LinkFactory, Resource, StateStore};
 use crate::config::Config;
 use crate::engine::{Boot, Engine, Predecessor};
 use crate::guardian::GuardianClient;
@@ -45,6 +46,7 @@ pub struct NodeBuilder {
     key: Option<PairKey>,
     links: Vec<Arc<dyn LinkFactory>>,
     fence: Option<Arc<dyn FenceDevice>>,
+    arbiter: Option<Arc<dyn Arbiter>>,
     offered: Offered,
     store: Option<Box<dyn StateStore>>,
     clock: Arc<dyn Clock>,
@@ -63,6 +65,7 @@ impl NodeBuilder {
             key: None,
             links: Vec::new(),
             fence: None,
+            arbiter: None,
             offered: Offered::default(),
             store: None,
             clock: Arc::new(BootClock),
@@ -89,6 +92,12 @@ impl NodeBuilder {
     /// The way to stop the peer. Required if the configuration has one.
     pub fn fence(mut self, device: Arc<dyn FenceDevice>) -> Self {
         self.fence = Some(device);
+        self
+    }
+
+    /// The third party that decides. Required if the configuration has one, with the configured lease.
+    pub fn arbiter(mut self, arbiter: Arc<dyn Arbiter>) -> Self {
+        self.arbiter = Some(arbiter);
         self
     }
 
@@ -185,8 +194,9 @@ impl NodeBuilder {
             outside: self.outside,
         };
         let fence = self.start_fence(&arrivals)?;
+        let arbiter = self.start_arbiter(&arrivals)?;
         let links = self.unopened_links(&key, &boot)?;
-        let parts = Parts { boot, durable, fence, links, agents: Arc::new(agents), handle };
+        let parts = Parts { boot, durable, fence, arbiter, links, agents: Arc::new(agents), handle };
         self.start_control(parts, arrivals, arrived).await
     }
 
@@ -220,7 +230,31 @@ impl NodeBuilder {
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
+        self.check_arbiter(problems);
         check_links(config, &self.links, problems);
+    }
+
+    fn check_arbiter(&self, problems: &mut Vec<Problem>) {
+        match (&self.config.arbiter, &self.arbiter) {
+            (Some(_), None) => {
+                problems.push(Problem::new("arbiter", "none", "the configured arbiter, by .arbiter(…)"));
+            }
+            (None, Some(arbiter)) => {
+                let found = format!("\"{}\" and no [arbiter] in the configuration", arbiter.name());
+                problems.push(Problem::new(
+                    "arbiter",
+                    found,
+                    "both or neither: its lease is part of the proof",
+                ));
+            }
+            (Some(config), Some(arbiter)) if config.lease != arbiter.lease() => {
+                let found = format!("\"{}\" with a lease of {:?}", arbiter.name(), arbiter.lease());
+                let expected =
+                    format!("the configured lease of {:?}, which the timing was proven with", config.lease);
+                problems.push(Problem::new("arbiter", found, expected));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
     fn end_hook_or_default(&self) -> Arc<dyn EndHook> {
@@ -233,6 +267,14 @@ impl NodeBuilder {
         let peer = Config::peer_of(self.me);
         let target = Names::new(self.config.clone()).node(peer);
         FenceLane::start(device, target, config, arrivals.clone()).map(Some)
+    }
+
+    fn start_arbiter(&mut self, arrivals: &ArrivalSender) -> Result<Option<ArbiterLane>, NodeError> {
+        let (Some(arbiter), Some(config)) = (self.arbiter.take(), &self.config.arbiter) else {
+            return Ok(None);
+        };
+        let names = self.config.groups().map(|(id, group)| (id, group.name.clone())).collect();
+        ArbiterLane::start(arbiter, names, config.answer_timeout, arrivals.clone()).map(Some)
     }
 
     fn unopened_links(&self, key: &PairKey, boot: &Boot) -> Result<Vec<Unopened>, NodeError> {
@@ -282,6 +324,7 @@ struct Parts {
     boot: Boot,
     durable: DurableLane,
     fence: Option<FenceLane>,
+    arbiter: Option<ArbiterLane>,
     links: Vec<Unopened>,
     agents: Arc<Agents>,
     handle: Handle,
@@ -355,7 +398,7 @@ impl Seed {
         arrived: ArrivalReceiver,
     ) -> Result<(Control, watch::Receiver<StatusReport>), NodeError> {
         let Self { builder, parts, names, log, requested } = self;
-        let Parts { boot, durable, fence, links, agents, handle } = parts;
+        let Parts { boot, durable, fence, arbiter, links, agents, handle } = parts;
         let NodeBuilder { config, clock, realtime, guardian, .. } = builder;
         for refusal in realtime.apply() {
             tracing::warn!(target: "ha_core", "{refusal}");
@@ -394,6 +437,7 @@ impl Seed {
             operations,
             durable,
             fence,
+            arbiter,
             liveness,
             guardian,
             arrivals: arrived,

@@ -14,6 +14,7 @@
 
 use super::agents::Agents;
 use super::alarm::Alarm;
+use super::arbiter::ArbiterLane;
 use super::arrivals::{Arrival, ArrivalReceiver, Request};
 use super::data_slot::DataSlot;
 use super::durable::DurableLane;
@@ -27,7 +28,7 @@ use super::operations::{Operations, Order};
 use super::report::{EventReport, StatusReport};
 use crate::api::Clock;
 use crate::config::Config;
-use crate::engine::{Action, Engine, Event, FenceAnswer, Input, Permission, Status};
+use crate::engine::{Action, ArbiterAnswer, Engine, Event, FenceAnswer, Input, Permission, Status};
 use crate::guardian::GuardianClient;
 use crate::{Epoch, GroupId, Instant, OpId};
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +60,7 @@ pub(super) struct Control {
     pub(super) operations: Operations,
     pub(super) durable: DurableLane,
     pub(super) fence: Option<FenceLane>,
+    pub(super) arbiter: Option<ArbiterLane>,
     pub(super) liveness: Liveness,
     pub(super) guardian: Option<GuardianClient>,
     pub(super) arrivals: ArrivalReceiver,
@@ -208,6 +210,7 @@ impl Control {
                     self.feed(Input::Fence { op, answer });
                 }
             }
+            Arrival::Arbiter { op, answer } => self.feed(Input::Arbiter { op, answer }),
             Arrival::Data { group } => {
                 let slot = self.data.get(usize::from(group.0)).and_then(Option::as_ref);
                 if let Some(report) = slot.and_then(|s| s.take()) {
@@ -334,6 +337,12 @@ impl Control {
             Action::Cancel { op } => self.operations.cancel(op),
             Action::FenceQuery { op, .. } => self.order_fence(op, FenceOrder::Query),
             Action::FenceShoot { op, .. } => self.order_fence(op, FenceOrder::Shoot),
+            Action::Arbiter { op, group, request } => {
+                if !self.arbiter.as_ref().is_some_and(|lane| lane.order(op, group, request)) {
+                    let answer = ArbiterAnswer::Unavailable;
+                    self.turn.arrived.push_back(Arrival::Arbiter { op, answer });
+                }
+            }
             Action::EndSelf { reason } => self.end(Ended::of(reason)),
             Action::Reborn => self.end(Ended::Reborn),
             Action::Departed => self.end(Ended::Departed),

@@ -13,6 +13,7 @@
 
 mod agents;
 mod alarm;
+mod arbiter;
 mod arrivals;
 mod builder;
 mod clock;

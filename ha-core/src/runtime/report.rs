@@ -1,7 +1,7 @@
 //! What operators and programs read: the engine's snapshot and events with names instead of numbers.
 
 use super::names::Names;
-use crate::engine::{Event, EventKind, GroupStatus, Status};
+use crate::engine::{ArbiterState, Event, EventKind, GroupStatus, Status};
 use crate::{Instant, SetRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -256,6 +256,14 @@ fn describe_of_group(names: &Names, kind: &EventKind) -> Description {
             let (resource, health) = (names.resource(group, resource), kebab(&health));
             let text = format!("resource {resource} is {health}");
             ("resource", Some(group), text, vec![("resource", resource), ("health", health)])
+        }
+        EventKind::Arbiter { group, state } => {
+            let text = match state {
+                ArbiterState::Answers => "the arbiter answers",
+                ArbiterState::Silent => "the arbiter gives no answer",
+                ArbiterState::Forgot => "the arbiter lost its memory; nothing acts on its word",
+            };
+            ("arbiter", Some(group), text.into(), vec![("state", kebab(&state))])
         }
         EventKind::OpOverrun { group } => {
             ("op-overrun", Some(group), "an operation overran its budget".into(), vec![])

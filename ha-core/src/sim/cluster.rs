@@ -1,6 +1,7 @@
 //! The world: two nodes, their paths, devices and data, moved from event to event in true time.
 
 use super::agents::Agents;
+use super::arbiter::ThirdParty;
 use super::clock::DriftClock;
 use super::fault::Fault;
 use super::invariant::{Broken, Epochs, Shots, Verdict};
@@ -13,7 +14,7 @@ use super::rng::Rng;
 use super::scenario::{Scenario, Trap};
 use super::timeline::{Timeline, What};
 use super::{Cut, Options};
-use crate::engine::{Action, Beat, FenceAnswer, ReleasedNotice, Status};
+use crate::engine::{Action, ArbiterAnswer, ArbiterRequest, Beat, FenceAnswer, ReleasedNotice, Status};
 use crate::{BootId, GroupId, Incarnation, InitId, Instant, NodeRecord, OpId, StoreId};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub(super) enum Event {
     OpDone { node: usize, life: u32, op: OpId },
     FenceAct { by: usize, life: u32, op: OpId, shoot: bool, ordered: u64 },
     FenceAnswer { by: usize, life: u32, op: OpId, answer: FenceAnswer },
+    ArbiterActs { by: usize, life: u32, op: OpId, group: GroupId, request: ArbiterRequest },
+    ArbiterAnswers { by: usize, life: u32, op: OpId, answer: ArbiterAnswer },
     Report { node: usize, life: u32, group: usize },
     MirrorCheck { group: usize },
     Append { group: usize, session: u32, from: usize, records: Vec<Rec> },
@@ -64,6 +67,7 @@ pub(super) enum Mending {
     Slow(u8),
     Outside(usize),
     Application(usize),
+    Arbiter(super::arbiter::Trouble),
 }
 
 /// Two nodes in virtual time, driven by a [`Scenario`] or by hand.
@@ -82,6 +86,8 @@ pub struct Cluster {
     pub(super) mirrors: Vec<Option<Mirror>>,
     pub(super) epochs: Vec<Epochs>,
     pub(super) shots: Shots,
+    /// The third party, where one is configured.
+    pub(super) third: Option<ThirdParty>,
     /// Groups started on a lie or an assumption: I1, I2, I3 and I8 are not asserted any more.
     pub(super) tainted: Vec<bool>,
     /// A device lied about a frozen process: copies may miss what was acknowledged on that lie.
@@ -136,6 +142,7 @@ impl Cluster {
                 blank: false,
                 lied_about: false,
                 disturbed: 0,
+                stalled: false,
             }
         });
         let mirrors = groups.iter().map(|g| g.mirrored.then(Mirror::default)).collect::<Vec<_>>();
@@ -146,6 +153,7 @@ impl Cluster {
             nodes,
             epochs: groups.iter().map(|_| Epochs::default()).collect(),
             shots: Shots::default(),
+            third: ThirdParty::of(&scenario),
             tainted: vec![false; groups.len()],
             deceived: false,
             excused_from: u64::MAX,
@@ -270,6 +278,12 @@ impl Cluster {
             Event::OpDone { node, life, op } => self.op_done(node, life, op),
             Event::FenceAct { by, life, op, shoot, ordered } => self.fence_acts(by, life, op, shoot, ordered),
             Event::FenceAnswer { by, life, op, answer } => self.fence_answers(by, life, op, answer),
+            Event::ArbiterActs { by, life, op, group, request } => {
+                self.arbiter_acts(by, life, op, group, request);
+            }
+            Event::ArbiterAnswers { by, life, op, answer } => {
+                self.feed(by, life, crate::engine::Input::Arbiter { op, answer });
+            }
             Event::Report { node, life, group } => self.report(node, life, group),
             Event::MirrorCheck { group } => self.mirror_check(group),
             Event::Append { group, session, from, records } => {

@@ -97,6 +97,16 @@ pub enum Fault {
     NoOutside(usize, Duration),
     /// The application runtime stalls.
     StallApplication(usize, Duration),
+    /// The path between the node and the arbiter is cut.
+    CutArbiter(usize, Duration),
+    /// The arbiter is away, and back with everything it knew.
+    ArbiterDown(Duration),
+    /// Requests and answers take up to so long.
+    ArbiterSlow(Duration, Duration),
+    /// Every other answer is lost after its request took effect.
+    ArbiterMute(Duration),
+    /// The arbiter forgets its last so many swaps; done only where both nodes know better.
+    ArbiterForgets(u8),
     /// An operator moves the group away from its owner.
     Switchover(u8),
     /// An operator shuts the node down in good order; started again after the span.
@@ -134,6 +144,11 @@ impl Fault {
             Self::UndoFails(_) => "UndoFails",
             Self::NoOutside(..) => "NoOutside",
             Self::StallApplication(..) => "StallApplication",
+            Self::CutArbiter(..) => "CutArbiter",
+            Self::ArbiterDown(_) => "ArbiterDown",
+            Self::ArbiterSlow(..) => "ArbiterSlow",
+            Self::ArbiterMute(_) => "ArbiterMute",
+            Self::ArbiterForgets(_) => "ArbiterForgets",
             Self::Switchover(_) => "Switchover",
             Self::Shutdown(..) => "Shutdown",
         }
@@ -172,6 +187,11 @@ impl fmt::Display for Fault {
             Self::UndoFails(n) => write!(f, "the next undo on node {n} fails"),
             Self::NoOutside(n, d) => write!(f, "node {n} loses the outside for {d:?}"),
             Self::StallApplication(n, d) => write!(f, "the application of node {n} stalls for {d:?}"),
+            Self::CutArbiter(n, d) => write!(f, "node {n} cut from the arbiter for {d:?}"),
+            Self::ArbiterDown(d) => write!(f, "the arbiter is down for {d:?}"),
+            Self::ArbiterSlow(by, d) => write!(f, "the arbiter takes up to {by:?} for {d:?}"),
+            Self::ArbiterMute(d) => write!(f, "every other answer of the arbiter is lost for {d:?}"),
+            Self::ArbiterForgets(n) => write!(f, "the arbiter forgets its last {n} swaps"),
             Self::Switchover(g) => write!(f, "an operator moves group {g}"),
             Self::Shutdown(n, d) => write!(f, "an operator shuts node {n} down for {d:?}"),
         }

@@ -1,5 +1,6 @@
 //! How each fault is done to the world, and undone.
 
+use super::arbiter::Trouble;
 use super::cluster::{Cluster, Event, MS, Mending, nanos};
 use super::fault::{Cut, Fault, ResourceFault};
 use super::network::Reach;
@@ -46,12 +47,17 @@ impl Cluster {
             Fault::UndoFails(n) => self.nodes[n].undo_fails = true,
             Fault::NoOutside(n, span) => self.outside(n, 0, span),
             Fault::StallApplication(n, span) => self.stall(n, span),
+            Fault::CutArbiter(n, span) => self.trouble_arbiter(Trouble::Cut(n), span),
+            Fault::ArbiterDown(span) => self.trouble_arbiter(Trouble::Down, span),
+            Fault::ArbiterSlow(by, span) => self.trouble_arbiter(Trouble::Slow(nanos(by)), span),
+            Fault::ArbiterMute(span) => self.trouble_arbiter(Trouble::Mute, span),
+            Fault::ArbiterForgets(swaps) => self.arbiter_forgets(swaps),
             Fault::Switchover(group) => self.switchover(GroupId(group)),
             Fault::Shutdown(n, _) => self.command(n, Command::Shutdown),
         }
     }
 
-    fn mend_later(&mut self, span: Duration, what: Mending) {
+    pub(super) fn mend_later(&mut self, span: Duration, what: Mending) {
         let healing = self.network.healings;
         self.after(nanos(span), Event::Mend { healing, what });
     }
@@ -73,7 +79,9 @@ impl Cluster {
                 }
             }
             Mending::Outside(n) => self.outside_is(n, 2),
+            Mending::Arbiter(trouble) => self.mend_arbiter(trouble),
             Mending::Application(n) => {
+                self.nodes[n].stalled = false;
                 if let Some(life) = self.life(n) {
                     self.feed(n, life, Input::Application { alive: true });
                 }
@@ -142,6 +150,7 @@ impl Cluster {
     }
 
     fn stall(&mut self, node: usize, span: Duration) {
+        self.nodes[node].stalled = true;
         if let Some(life) = self.life(node) {
             self.feed(node, life, Input::Application { alive: false });
             self.mend_later(span.max(Duration::from_nanos(MS)), Mending::Application(node));

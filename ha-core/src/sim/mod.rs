@@ -15,6 +15,7 @@
 //! the wire would let it through), disks that lie about what is durable, more than two nodes.
 
 mod agents;
+mod arbiter;
 mod clock;
 mod cluster;
 mod combination;
@@ -91,12 +92,14 @@ impl Cluster {
     #[must_use]
     pub fn into_report(self) -> Report {
         let seed = self.scenario.seed;
+        let arbitrated = self.third.is_some();
         #[cfg(feature = "sabotage")]
         let sabotage = self.options.sabotage.map(|s| format!("{s:?}"));
         #[cfg(not(feature = "sabotage"))]
         let sabotage = None;
         let acknowledged = self.mirrors.iter().flatten().map(|m| m.acknowledged.len()).sum();
-        let failure = self.broken.map(|b| Box::new(Failure::new(seed, sabotage, b, &self.timeline)));
+        let failure =
+            self.broken.map(|b| Box::new(Failure::new((seed, arbitrated), sabotage, b, &self.timeline)));
         Report {
             seed,
             faults: self.injected,

@@ -165,6 +165,8 @@ pub struct Node {
     pub lied_about: bool,
     /// When this machine or process last ended or was stopped (true time).
     pub disturbed: u64,
+    /// Its application makes no progress.
+    pub stalled: bool,
 }
 
 /// What a guardian knows of its dead child.

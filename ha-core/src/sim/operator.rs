@@ -89,7 +89,8 @@ impl Cluster {
                     self.command(n, Command::ClearFailures(group));
                 }
             }
-            Question::NotInitialised | Question::TimingMismatch => {}
+            Question::ArbiterForgot => self.command(node, Command::TrustArbiter(group)),
+            Question::NotInitialised | Question::TimingMismatch | Question::ArbiterSilent => {}
         }
     }
 
@@ -212,6 +213,7 @@ impl Cluster {
         self.say(None, "everything is mended");
         self.healed = true;
         self.network.heal(self.now);
+        self.heal_arbiter();
         for node in 0..2 {
             let pause = self.nodes[node].pauses;
             let n = &mut self.nodes[node];
@@ -220,6 +222,7 @@ impl Cluster {
             n.disk_error = false;
             n.undo_fails = false;
             n.outside = 2;
+            n.stalled = false;
             for r in n.running.iter_mut().flatten().chain(&mut n.data_quirks) {
                 r.quirks.clear();
             }

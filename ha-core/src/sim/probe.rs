@@ -43,6 +43,7 @@ impl Probes {
             EventKind::Shoot => self.hit("event", "Shoot"),
             EventKind::FenceLied { .. } => self.hit("event", "FenceLied"),
             EventKind::OpOverrun { .. } => self.hit("event", "OpOverrun"),
+            EventKind::Arbiter { state, .. } => self.hit("arbiter", format!("{state:?}")),
             EventKind::Late { .. } => self.hit("event", "Late"),
             EventKind::Proof { .. } => self.hit("event", "Proof"),
             EventKind::Unasked { .. } => self.hit("event", "Unasked"),

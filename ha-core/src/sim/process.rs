@@ -29,6 +29,7 @@ impl Cluster {
             self.clear_running(node);
         }
         let leftovers = self.leftovers(node);
+        self.forget_what_a_life_knew();
         self.lives += 1;
         let incarnation = Incarnation(self.rng.id());
         let config = self.scenario.configs[node].clone();
@@ -216,6 +217,7 @@ impl Cluster {
             Action::SurrenderData { group } => self.surrender_data(node, group),
             Action::FenceQuery { op, .. } => self.fence_order(node, life, op, false),
             Action::FenceShoot { op, .. } => self.fence_order(node, life, op, true),
+            Action::Arbiter { op, group, request } => self.arbiter_order(node, life, op, group, request),
             Action::EndSelf { reason } => self.end_self(node, reason),
             Action::Reborn => self.reborn(node),
             Action::Departed => self.departed(node),
@@ -399,7 +401,10 @@ impl Cluster {
             RoleName::Active => self.check_data(node, group),
             RoleName::Claiming => self.moment(node, Moment::Claiming),
             RoleName::Starting => self.moment(node, Moment::Starting),
-            RoleName::Suspended => self.moment(node, Moment::Suspended),
+            RoleName::Suspended => {
+                self.check_absence(node, id);
+                self.moment(node, Moment::Suspended);
+            }
             RoleName::Stopping => self.moment(node, Moment::Stopping),
             RoleName::Waiting | RoleName::Standby | RoleName::Blocked => {
                 let booted_with_leftovers = self.nodes[node].process.as_ref().is_some_and(|p| p.leftovers);
@@ -412,7 +417,8 @@ impl Cluster {
 
     fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
         let at = usize::from(group.0);
-        let mirrored = self.mirrors[at].is_some();
+        // A third party counts for both nodes, data or none.
+        let mirrored = self.mirrors[at].is_some() || self.third.is_some();
         let verdict = self.epochs[at].granted(group, node, epoch, mirrored);
         self.check_unless_tainted(at, verdict);
     }

@@ -13,6 +13,8 @@ const SHOWN: usize = 150;
 pub struct Failure {
     /// The seed that shows it again.
     pub seed: u64,
+    /// Whether it had a third party ([`Scenario::arbitrated`](super::Scenario::arbitrated)).
+    pub arbitrated: bool,
     /// The rule that was switched off, if one was.
     pub sabotage: Option<String>,
     /// What broke.
@@ -22,16 +24,22 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(seed: u64, sabotage: Option<String>, broken: Broken, timeline: &Timeline) -> Self {
-        Self { seed, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
+    pub(super) fn new(
+        (seed, arbitrated): (u64, bool),
+        sabotage: Option<String>,
+        broken: Broken,
+        timeline: &Timeline,
+    ) -> Self {
+        Self { seed, arbitrated, sabotage, broken, entries: timeline.last(SHOWN).cloned().collect() }
     }
 
     /// The command that replays it.
     #[must_use]
     pub fn command(&self) -> String {
+        let arbiter = if self.arbitrated { "HA_SIM_ARBITER=1 " } else { "" };
         let sabotage = self.sabotage.as_ref().map_or(String::new(), |s| format!("HA_SIM_SABOTAGE={s} "));
         format!(
-            "{sabotage}HA_SIM_SEED={} cargo test -p ha-core --test sim_replay -- --ignored --nocapture",
+            "{arbiter}{sabotage}HA_SIM_SEED={} cargo test -p ha-core --test sim_replay -- --ignored --nocapture",
             self.seed
         )
     }

@@ -3,7 +3,8 @@
 use super::fault::{Cut, DeviceFault, Fault, ResourceFault};
 use super::rng::Rng;
 use crate::config::{
-    ACCEPT_SPLIT_BRAIN, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
+    ACCEPT_SPLIT_BRAIN, ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, LinkConfig,
+    ResourceConfig, TimingConfig,
 };
 use crate::{FenceScope, NodeId};
 use std::sync::Arc;
@@ -119,6 +120,89 @@ impl Scenario {
         scenario.heal_at = Some(Duration::from_secs(38));
         plan(&mut rng, &mut scenario);
         scenario
+    }
+}
+
+impl Scenario {
+    /// The run of `seed` with a third party, and with faults of it among the others.
+    #[must_use]
+    pub fn arbitrated(seed: u64) -> Self {
+        let mut scenario = Self::from_seed(seed);
+        let mut rng = Rng::new(seed ^ 0x0a4b_17e4_0000);
+        let lease = ms(rng.range(800, 2500));
+        let trusts = rng.chance(700);
+        for config in &mut scenario.configs {
+            let config = Arc::make_mut(config);
+            let arbiter = ArbiterConfig::new(ArbiterKind::ThirdParty, lease).with_trusts_host_pauses(trusts);
+            config.arbiter = Some(arbiter);
+            config.unguarded = None;
+            for group in &mut config.groups {
+                if trusts && group.address_lifetime.is_zero() {
+                    group.address_lifetime = ms(700);
+                }
+            }
+        }
+        for _ in 0..rng.range(3, 9) {
+            let at = rng.range(2000, 32_000);
+            for (later, fault) in arbiter_faults(&mut rng) {
+                scenario.faults.push((ms(at + later), fault));
+            }
+        }
+        for _ in 0..rng.range(0, 3) {
+            let moment = [Moment::Claiming, Moment::Starting, Moment::Suspended, Moment::Alone][rng.index(4)];
+            let fault = arbiter_fault(&mut rng);
+            let delay = Duration::from_micros(rng.range(0, 5000));
+            scenario.traps.push(Trap { after: ms(rng.range(0, 30_000)), moment, delay, fault });
+        }
+        scenario
+    }
+}
+
+fn arbiter_fault(rng: &mut Rng) -> Fault {
+    let span = span(rng);
+    match rng.range(0, 10) {
+        0..=3 => Fault::CutArbiter(rng.node(), span),
+        4..=6 => Fault::ArbiterDown(span),
+        7 => Fault::ArbiterSlow(ms(rng.range(5, 200)), span),
+        8 => Fault::ArbiterMute(span),
+        _ => Fault::ArbiterForgets(u8::try_from(rng.range(1, 4)).unwrap_or(1)),
+    }
+}
+
+/// An arbiter's fault, or several that belong together, with their milliseconds after the begin.
+fn arbiter_faults(rng: &mut Rng) -> Vec<(u64, Fault)> {
+    let node = rng.node();
+    match rng.range(0, 10) {
+        // An owner goes on by its peer's promise; then the two lose each other while the taker sees an old lease.
+        0 | 1 => {
+            let away = rng.range(3000, 7000);
+            vec![
+                (0, Fault::CutArbiter(node, ms(away + 4000))),
+                (away, Fault::Isolate(ms(rng.range(1000, 6000)))),
+            ]
+        }
+        // The same while the arbiter was away for both.
+        2 => {
+            let away = rng.range(3000, 6000);
+            vec![
+                (0, Fault::ArbiterDown(ms(away))),
+                (away - rng.range(0, 300), Fault::Isolate(ms(rng.range(1000, 6000)))),
+            ]
+        }
+        // Nobody sees anybody, but one of them the arbiter.
+        3 => vec![
+            (0, Fault::CutArbiter(node, ms(rng.range(3000, 8000)))),
+            (rng.range(0, 500), Fault::Isolate(ms(rng.range(3000, 8000)))),
+        ],
+        // A frozen owner wakes about when its lease is over.
+        4 => vec![(0, Fault::PauseTree(node, ms(rng.range(500, 6000)))), (20, Fault::Isolate(ms(6000)))],
+        // The promiser restarts.
+        5 => vec![
+            (0, Fault::CutArbiter(node, ms(9000))),
+            (4000, Fault::KillEngine(1 - node)),
+            (4000 + rng.range(0, 800), Fault::Isolate(ms(rng.range(3000, 6000)))),
+        ],
+        _ => vec![(0, arbiter_fault(rng))],
     }
 }
 

@@ -10,6 +10,8 @@ const NEVER: u8 = 0;
 const BOTH: u8 = 1;
 const ALONE: u8 = 2;
 const OUT: u8 = 3;
+/// Beside the kind of set: a promise stands (rule 13).
+const PROMISED: u8 = 0x80;
 
 /// The record as bytes. Equal records give equal bytes.
 pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
@@ -25,19 +27,19 @@ pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
         put_number(&mut out, group.granted.0);
         put_number(&mut out, group.intent.0);
         put_number(&mut out, group.floor.0);
-        put_set(&mut out, &group.set);
+        put_set(&mut out, &group.set, group.promised);
     }
     out
 }
 
-fn put_set(out: &mut Vec<u8>, set: &SetRecord) {
+fn put_set(out: &mut Vec<u8>, set: &SetRecord, promised: bool) {
     let (tag, epoch, generation) = match *set {
         SetRecord::Never => (NEVER, None, None),
         SetRecord::Both { generation } => (BOTH, None, Some(generation)),
         SetRecord::Alone { epoch, generation } => (ALONE, Some(epoch), Some(generation)),
         SetRecord::Out { epoch, generation } => (OUT, Some(epoch), Some(generation)),
     };
-    out.push(tag);
+    out.push(tag | if promised { PROMISED } else { 0 });
     epoch.into_iter().for_each(|e| put_number(out, e.0));
     generation.into_iter().for_each(|g| put_number(out, g.0));
 }
@@ -115,11 +117,13 @@ impl Reader<'_> {
         let granted = Epoch(self.number()?);
         let intent = Epoch(self.number()?);
         let floor = Epoch(self.number()?);
-        Ok(GroupRecord { granted, intent, floor, set: self.set()? })
+        let kind = self.byte()?;
+        let set = self.set(kind & !PROMISED)?;
+        Ok(GroupRecord { granted, intent, floor, set, promised: kind & PROMISED != 0 })
     }
 
-    fn set(&mut self) -> Result<SetRecord, &'static str> {
-        Ok(match self.byte()? {
+    fn set(&mut self, kind: u8) -> Result<SetRecord, &'static str> {
+        Ok(match kind {
             NEVER => SetRecord::Never,
             BOTH => SetRecord::Both { generation: Generation(self.number()?) },
             ALONE => {
@@ -146,6 +150,7 @@ mod tests {
             intent: Epoch(granted + 1),
             floor: Epoch(1 << 32),
             set,
+            promised: false,
         };
         NodeRecord {
             store: StoreId(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
@@ -175,6 +180,16 @@ mod tests {
         let hex: String = encode(&full()).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected);
         assert_eq!(decode(&encode(&full())), Ok(full()));
+    }
+
+    #[test]
+    fn a_promise_takes_a_bit_beside_the_set() {
+        let mut record = full();
+        record.groups.insert(GroupId(0), GroupRecord { promised: true, ..record.group(GroupId(0)) });
+        let (plain, promised) = (encode(&full()), encode(&record));
+        let differing: Vec<_> = plain.iter().zip(&promised).filter(|(a, b)| a != b).collect();
+        assert_eq!((plain.len(), differing), (promised.len(), vec![(&2, &0x82)]));
+        assert_eq!(decode(&promised), Ok(record));
     }
 
     #[test]

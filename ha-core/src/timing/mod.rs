@@ -29,6 +29,7 @@ mod drift;
 mod fault;
 mod inequality;
 mod joint;
+mod lease;
 mod notice;
 mod outage;
 mod proof;

@@ -109,6 +109,35 @@ impl<'a> Terms<'a> {
         if lifetime.is_zero() { lifetime } else { address_expiry(lifetime) }
     }
 
+    /// What must be over before an unrenewed lease proves anything, each at its longest on the taker's clock.
+    pub(super) fn lease_over(&self) -> Vec<(&'static str, Duration)> {
+        let Some(arbiter) = &self.config.arbiter else { return Vec::new() };
+        let stops = self.stop_budget().max(self.config.timing.feed_limit);
+        let mut over = vec![
+            ("lease", self.drift.longest(arbiter.lease)),
+            ("stop budgets, or the feed limit", self.drift.longest(stops)),
+            ("kill, undo, verify", self.drift.longest(self.config.timing.kill_grace)),
+        ];
+        if let Some(watchdog) = &self.config.watchdog {
+            over.push(("watchdog in whole seconds", self.drift.longest(watchdog.effective())));
+        }
+        over
+    }
+
+    /// The same for addresses that nobody took away: they are no longer refreshed once the lease is over.
+    pub(super) fn lease_addresses(&self) -> Vec<(&'static str, Duration)> {
+        let Some(arbiter) = &self.config.arbiter else { return Vec::new() };
+        let lifetime =
+            self.config.groups.iter().map(|group| group.address_lifetime).max().unwrap_or_default();
+        if lifetime.is_zero() {
+            return Vec::new();
+        }
+        vec![
+            ("lease", self.drift.longest(arbiter.lease)),
+            ("address lifetime in whole seconds", self.drift.longest(address_expiry(lifetime))),
+        ]
+    }
+
     /// The longest orderly stop of a group: every resource and the data at their budgets.
     pub(super) fn stop_budget(&self) -> Duration {
         let budgets = self.config.groups.iter().map(|group| {

@@ -56,6 +56,16 @@ pub enum StopProof {
         /// The incarnation that promised.
         incarnation: Incarnation,
     },
+    /// The third party's lease of the owner ran out: two readings without a renewal, far enough apart (rule 6).
+    LeaseExpired {
+        /// The grant whose lease it was.
+        epoch: Epoch,
+    },
+    /// The third party still names an earlier life of this very node: nobody else was granted since.
+    StillOwner {
+        /// The grant of the earlier life.
+        epoch: Epoch,
+    },
     /// An operator said that the peer is off. A false answer is the named risk of the question.
     OperatorConfirmed {
         /// The peer incarnation it speaks of, if one was ever seen.
@@ -77,6 +87,8 @@ impl StopProof {
             Self::NeverStarted => "NeverStarted",
             Self::StillAlone { .. } => "StillAlone",
             Self::Yielded { .. } => "Yielded",
+            Self::LeaseExpired { .. } => "LeaseExpired",
+            Self::StillOwner { .. } => "StillOwner",
             Self::OperatorConfirmed { .. } => "OperatorConfirmed",
             Self::AssumedDead => "AssumedDead",
         }
@@ -102,6 +114,8 @@ pub enum ExclusionProof {
     Rebooted,
     /// A fence device ended the peer's incarnation.
     Fenced,
+    /// The third party's compare-and-swap took the peer out of the in-sync set.
+    ThirdParty,
     /// An operator confirmed that the peer is off.
     OperatorConfirmed,
 }
@@ -115,6 +129,7 @@ impl ExclusionProof {
             Self::Departed => "Departed",
             Self::Rebooted => "Rebooted",
             Self::Fenced => "Fenced",
+            Self::ThirdParty => "ThirdParty",
             Self::OperatorConfirmed => "OperatorConfirmed",
         }
     }

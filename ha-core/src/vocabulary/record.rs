@@ -62,6 +62,10 @@ pub struct GroupRecord {
     pub floor: Epoch,
     /// The mirror's in-sync set.
     pub set: SetRecord,
+    /// An owner without its arbiter may act on this node's promise: after a boot no lease is judged before a whole
+    /// takeover wait (rule 13).
+    #[serde(default)]
+    pub promised: bool,
 }
 
 impl GroupRecord {

@@ -24,6 +24,8 @@ mod kind {
     pub(super) const WANT: u8 = 16;
     pub(super) const YIELDED: u8 = 17;
     pub(super) const DEPARTING: u8 = 18;
+    pub(super) const EXTEND: u8 = 32;
+    pub(super) const PROMISED: u8 = 33;
 }
 
 /// Octets that a statement takes in a frame, its kind and length included.
@@ -68,6 +70,8 @@ const fn kind_of(statement: &Statement) -> u8 {
         Statement::Want { .. } => kind::WANT,
         Statement::Yielded { .. } => kind::YIELDED,
         Statement::Departing => kind::DEPARTING,
+        Statement::Extend { .. } => kind::EXTEND,
+        Statement::Promised { .. } => kind::PROMISED,
     }
 }
 
@@ -118,7 +122,9 @@ fn value(statement: &Statement, out: &mut impl Sink) {
         Statement::Confirm { group, epoch, nonce }
         | Statement::Confirmed { group, epoch, nonce }
         | Statement::Want { group, epoch, nonce }
-        | Statement::Yielded { group, epoch, nonce } => {
+        | Statement::Yielded { group, epoch, nonce }
+        | Statement::Extend { group, epoch, nonce }
+        | Statement::Promised { group, epoch, nonce } => {
             grant(out, group, epoch);
             out.varint(nonce.0.into());
         }
@@ -225,7 +231,7 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         }
         kind::CLAIM => return decode_claim(r),
         kind::DEPARTING => Statement::Departing,
-        kind::ASK..=kind::YIELDED => return decode_about_grant(kind, r),
+        kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED => return decode_about_grant(kind, r),
         _ => return Some(Said::Unknown),
     }))
 }
@@ -242,6 +248,8 @@ fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::CONFIRMED => Statement::Confirmed { group, epoch, nonce: nonce(r)? },
         kind::WANT => Statement::Want { group, epoch, nonce: nonce(r)? },
         kind::YIELDED => Statement::Yielded { group, epoch, nonce: nonce(r)? },
+        kind::EXTEND => Statement::Extend { group, epoch, nonce: nonce(r)? },
+        kind::PROMISED => Statement::Promised { group, epoch, nonce: nonce(r)? },
         kind::PREPARE => Statement::Prepare { group, epoch },
         kind::READY => Statement::Ready { group, epoch },
         kind::RELEASED => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{FenceConfig, TimingConfig};
+use crate::config::{ArbiterConfig, ArbiterKind, FenceConfig, TimingConfig, WatchdogConfig};
 use crate::{FenceScope, NodeId};
 
 fn ms(n: u64) -> Duration {
@@ -212,4 +212,23 @@ fn all_findings_come_at_once_and_read_like_a_compiler() {
         ),
         "{text}"
     );
+}
+
+#[test]
+fn an_arbiters_and_a_watchdogs_spans_are_finite_and_data_is_shared_or_mirrored() {
+    let disk = |lease| ArbiterConfig::new(ArbiterKind::Disk, lease);
+    only(pair().arbiter(disk(ms(5000)).with_renew_interval(Duration::ZERO)), "arbiter.renew_interval");
+    only(pair().arbiter(disk(ms(5000)).with_answer_timeout(Duration::MAX)), "arbiter.answer_timeout");
+    only(pair().arbiter(disk(ms(5000)).with_takeover_wait(Some(Duration::ZERO))), "arbiter.takeover_wait");
+    only(pair().watchdog(WatchdogConfig::new(Duration::ZERO)), "watchdog.timeout");
+    let hungry = WatchdogConfig::new(ms(2000)).with_refresh(Some(Duration::MAX));
+    only(pair().watchdog(hungry), "watchdog.refresh");
+    let mut config = pair();
+    config.groups[0].shared = true;
+    only(config, "groups[0].shared");
+    let mut config = pair().arbiter(disk(ms(5000))).watchdog(WatchdogConfig::new(ms(1500)));
+    assert_eq!(config.watchdog.as_ref().map(WatchdogConfig::refresh_interval), Some(ms(500)));
+    config.groups[0].mirrored = false;
+    config.groups[0].shared = true;
+    config.check().unwrap();
 }

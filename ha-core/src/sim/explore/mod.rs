@@ -22,6 +22,7 @@ mod family;
 mod key;
 mod oracle;
 mod search;
+mod third;
 mod world;
 
 pub use choice::{Choice, Device, Path, UnknownWord};

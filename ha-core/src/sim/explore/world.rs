@@ -7,6 +7,7 @@ use super::choice::Device;
 use super::copies::{Mirror, Primary};
 use super::family::Family;
 use super::oracle::Oracle;
+use super::third::Third;
 use crate::config::Config;
 use crate::engine::{
     Action, Beat, Boot, DataReport, Engine, FenceAnswer, Input, OpKind, OpResult, OpTarget, Permission,
@@ -132,6 +133,7 @@ pub(super) struct World {
     pub mirror_cut: [bool; 2],
     pub orders: Vec<Order>,
     pub mirrors: Vec<Option<Mirror>>,
+    pub third: Option<Third>,
     pub oracle: Oracle,
     pub timeline: Option<Timeline>,
 }
@@ -186,6 +188,7 @@ impl World {
             mirror_cut: [false; 2],
             orders: Vec::new(),
             mirrors,
+            third: config.arbiter.as_ref().map(|a| Third::new(groups, a.lease.as_millis() as u32)),
             oracle: Oracle::new(groups),
             timeline: None,
             config,
@@ -203,6 +206,7 @@ impl World {
     pub(super) fn advance(&mut self) {
         self.t += 1;
         self.devices_act();
+        self.third_acts();
         let arriving = std::mem::take(&mut self.flight);
         self.flight = std::mem::take(&mut self.delayed);
         let notices = [0, 1].map(|n| self.notice_from(1 - n));
@@ -275,6 +279,7 @@ impl World {
             let order = self.orders.remove(i);
             self.device_answers(n, &order);
         }
+        self.third_answers(n);
         for g in 0..self.mirrors.len() {
             self.report(n, g);
         }
@@ -362,6 +367,7 @@ impl World {
             Action::Acknowledge { group, epoch, rule } => self.set_rule(n, usize::from(group.0), epoch, rule),
             Action::FenceQuery { op, .. } => self.order(n, op, false),
             Action::FenceShoot { op, .. } => self.order(n, op, true),
+            Action::Arbiter { op, group, request } => self.ask_third(n, op, usize::from(group.0), request),
             Action::EndSelf { reason } => {
                 self.say(Some(n), || format!("the engine ends itself: {reason:?}"));
                 self.process_dies(n, false);
@@ -466,6 +472,7 @@ impl World {
             node.record = w.record;
         }
         node.engine = None;
+        self.oracle.excused |= self.third.as_ref().is_some_and(|t| t.forgot);
         node.down_since = node.down_since.or(Some(self.t));
         node.frozen = false;
         node.inbox.clear();

@@ -49,6 +49,8 @@ pub enum Invariant {
     I11,
     /// No healthy node is fenced while any link shows it alive both ways.
     I12,
+    /// An arbiter's absence alone stops nobody (rule 13).
+    Rule13,
 }
 
 /// An invariant that does not hold, and how that was seen.

@@ -1,0 +1,220 @@
+//! A pair with a third party: what its word, its silence and its amnesia do.
+
+use ha_core::config::{
+    ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
+    WatchdogConfig,
+};
+use ha_core::engine::{Command, EventKind, Protection, Question, RoleName};
+use ha_core::sim::{Cluster, Fault, Options, Scenario, What};
+use ha_core::{ExclusionProof, GroupId, NodeId, StopProof};
+use std::time::Duration;
+
+const GROUP: GroupId = GroupId(0);
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Data {
+    None,
+    Mirrored,
+    Shared,
+}
+
+fn config(data: Data, trusts: bool) -> Config {
+    let mut group = GroupConfig::new("mail")
+        .preferring(NodeId(0))
+        .then(ResourceConfig::new("address"))
+        .then(ResourceConfig::new("service"));
+    group.mirrored = data == Data::Mirrored;
+    group.shared = data == Data::Shared;
+    let mut timing = TimingConfig::default();
+    timing.token_validity = ms(120);
+    timing.feed_limit = ms(700);
+    timing.ask_deadline = ms(400);
+    timing.confirm_deadline = ms(400);
+    let lease = ArbiterConfig::new(ArbiterKind::ThirdParty, ms(1000)).with_trusts_host_pauses(trusts);
+    Config::pair("named", "a", "b")
+        .link(LinkConfig::datagram("net0", ms(50), ms(300)))
+        .link(LinkConfig::serial("tty", ms(100), ms(500), 115_200))
+        .group(group)
+        .timing(timing)
+        .arbiter(lease)
+}
+
+fn cluster(seed: u64, config: Config) -> Cluster {
+    let mut cluster = Cluster::new(Scenario::quiet(seed, config), Options::default());
+    cluster.run_for(seconds(5));
+    sound(&cluster);
+    assert_eq!(role(&cluster, 0), Some(RoleName::Active), "{}", cluster.timeline());
+    cluster
+}
+
+fn role(cluster: &Cluster, node: usize) -> Option<RoleName> {
+    cluster.status(node).map(|s| s.groups[0].role)
+}
+
+fn question(cluster: &Cluster, node: usize) -> Option<Question> {
+    cluster.status(node).and_then(|s| s.groups[0].question)
+}
+
+fn sound(cluster: &Cluster) {
+    assert!(cluster.broken().is_none(), "{:?}\n{}", cluster.broken(), cluster.timeline());
+}
+
+fn happened(cluster: &Cluster, what: impl Fn(&EventKind) -> bool) -> bool {
+    cluster.timeline().last(2000).any(|e| matches!(&e.what, What::Engine(kind) if what(kind)))
+}
+
+/// Somebody serves all the time.
+fn served_for(cluster: &mut Cluster, span: Duration) {
+    let end = cluster.elapsed() + span;
+    while cluster.elapsed() < end {
+        cluster.run_for(ms(5));
+        sound(cluster);
+        assert!(cluster.actor(GROUP).is_some(), "{:?}\n{}", cluster.elapsed(), cluster.timeline());
+    }
+}
+
+#[test]
+fn a_healthy_pair_goes_on_without_its_arbiter() {
+    for data in [Data::None, Data::Mirrored, Data::Shared] {
+        let mut cluster = cluster(1, config(data, true).watchdog(WatchdogConfig::new(seconds(2))));
+        cluster.inject(Fault::ArbiterDown(seconds(25)));
+        served_for(&mut cluster, seconds(30));
+        assert_eq!(cluster.actor(GROUP), Some(0));
+        assert!(cluster.record(1).is_some_and(|r| !r.group(GROUP).promised), "kept for ever");
+    }
+}
+
+#[test]
+fn an_owner_that_alone_is_cut_from_the_arbiter_goes_on_by_promise() {
+    let mut cluster = cluster(2, config(Data::None, true));
+    cluster.inject(Fault::CutArbiter(0, seconds(20)));
+    served_for(&mut cluster, seconds(15));
+    assert!(cluster.record(1).is_some_and(|r| r.group(GROUP).promised));
+    // Then it loses its peer too: the promise ends, and the taker waits for that.
+    cluster.inject(Fault::Isolate(seconds(20)));
+    cluster.run_for(seconds(10));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+    assert!(happened(&cluster, |e| matches!(
+        e,
+        EventKind::Granted { proof: StopProof::LeaseExpired { .. }, .. }
+    )));
+}
+
+#[test]
+fn a_promiser_that_restarts_keeps_what_it_promised() {
+    for late in (0..900).step_by(60) {
+        let mut cluster = cluster(3, config(Data::None, true));
+        cluster.inject(Fault::CutArbiter(0, seconds(30)));
+        cluster.run_for(seconds(6));
+        cluster.inject(Fault::KillEngine(1));
+        cluster.run_for(ms(late));
+        cluster.inject(Fault::Isolate(seconds(20)));
+        cluster.run_for(seconds(12));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), Some(1), "{late} ms\n{}", cluster.timeline());
+    }
+}
+
+#[test]
+fn the_swap_excludes_a_lost_standby_without_a_shot() {
+    let mut cluster = cluster(4, config(Data::Mirrored, true).fence(FenceConfig::new(ms(200))));
+    cluster.inject(Fault::PowerLoss(1, seconds(60)));
+    served_for(&mut cluster, seconds(5));
+    assert!(happened(&cluster, |e| matches!(e, EventKind::Alone { proof: ExclusionProof::ThirdParty, .. })));
+    assert!(!happened(&cluster, |e| matches!(e, EventKind::Shoot)), "{}", cluster.timeline());
+    assert_eq!(cluster.status(0).map(|s| s.groups[0].protection), Some(Protection::Standalone));
+}
+
+#[test]
+fn a_dead_owner_is_followed_after_its_lease_only_where_that_proves_its_end() {
+    for (data, trusts, watchdog, follows) in [
+        (Data::None, true, false, true),
+        (Data::Mirrored, true, false, true),
+        (Data::Shared, true, true, true),
+        (Data::None, false, true, false),
+        (Data::Shared, true, false, false),
+        (Data::Shared, false, true, false),
+    ] {
+        let mut config = config(data, trusts);
+        if watchdog {
+            config = config.watchdog(WatchdogConfig::new(seconds(2)));
+        }
+        let mut cluster = cluster(5, config);
+        cluster.inject(Fault::PowerLoss(0, seconds(60)));
+        cluster.run_for(seconds(12));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), follows.then_some(1), "{}", cluster.timeline());
+        assert_eq!(question(&cluster, 1), (!follows).then_some(Question::NoStopProof));
+    }
+}
+
+#[test]
+fn an_arbiter_that_forgot_is_a_question_and_stops_nobody() {
+    let mut cluster = cluster(6, config(Data::Mirrored, true));
+    cluster.inject(Fault::ArbiterForgets(200));
+    served_for(&mut cluster, seconds(10));
+    assert_eq!(question(&cluster, 0), Some(Question::ArbiterForgot), "{}", cluster.timeline());
+    assert_eq!(cluster.actor(GROUP), Some(0));
+    cluster.command(0, Command::TrustArbiter(GROUP));
+    served_for(&mut cluster, seconds(5));
+    assert_eq!([question(&cluster, 0), question(&cluster, 1)], [None; 2], "{}", cluster.timeline());
+    cluster.inject(Fault::PowerLoss(0, seconds(60)));
+    cluster.run_for(seconds(10));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+}
+
+#[test]
+fn nothing_is_granted_while_the_arbiter_is_silent() {
+    let mut cluster = cluster(7, config(Data::None, true).fence(FenceConfig::new(ms(200))));
+    cluster.inject(Fault::ArbiterDown(seconds(10)));
+    cluster.run_for(seconds(1));
+    cluster.inject(Fault::PowerLoss(0, seconds(60)));
+    cluster.run_for(seconds(8));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), None);
+    assert_eq!(question(&cluster, 1), Some(Question::ArbiterSilent), "{}", cluster.timeline());
+    cluster.run_for(seconds(4));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+}
+
+#[test]
+fn answers_that_are_lost_after_their_effect_leave_one_owner_and_full_protection() {
+    for seed in 0..10 {
+        let mut cluster =
+            Cluster::new(Scenario::quiet(seed, config(Data::Mirrored, true)), Options::default());
+        cluster.inject(Fault::ArbiterMute(seconds(12)));
+        cluster.run_for(seconds(6));
+        cluster.inject(Fault::PowerLoss(0, seconds(4)));
+        cluster.run_for(seconds(25));
+        sound(&cluster);
+        let whole =
+            (0..2).any(|n| cluster.status(n).is_some_and(|s| s.groups[0].protection == Protection::Full));
+        assert!(whole, "seed {seed}\n{}", cluster.timeline());
+    }
+}
+
+#[test]
+fn a_switchover_and_a_shutdown_pass_through_the_arbiter() {
+    for data in [Data::None, Data::Mirrored, Data::Shared] {
+        let mut cluster = cluster(8, config(data, false).fence(FenceConfig::new(ms(200))));
+        cluster.inject(Fault::Switchover(0));
+        cluster.run_for(seconds(3));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+        cluster.inject(Fault::Shutdown(1, seconds(30)));
+        cluster.run_for(seconds(3));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
+    }
+}
