@@ -20,6 +20,7 @@ mod counterexample;
 mod device;
 mod family;
 mod key;
+mod lives;
 mod oracle;
 mod search;
 mod third;
