@@ -1,6 +1,8 @@
 //! Every family within bounds that fit a gate: no path of so few choices breaks an invariant.
 //! `model_replay` explores further.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use ha_core::sim::explore::{Budget, Family, Limits, explore};
 
 /// Fewer distinct states mean that the exploration shrank, and proves less than before.

@@ -58,6 +58,7 @@ impl Engine {
         // A node that was never late has no time of it.
         st.stall_at =
             if st.stall.is_zero() { Instant::ZERO } else { relative(st.stall_at, now, frame.horizon) };
+        st.drains = st.drains.map(|at| relative(at, now, frame.horizon));
         st.next_op = 0;
         st.next_write = 0;
         st.next_nonce = 0;

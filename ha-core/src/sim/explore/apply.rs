@@ -216,7 +216,7 @@ impl World {
                 self.boot(n);
             }
         }
-        if self.t % MENDING == 0 {
+        if self.t.is_multiple_of(MENDING) {
             self.services_mended();
         }
     }
