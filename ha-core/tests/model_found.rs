@@ -1,5 +1,7 @@
 //! What the explorer found in the engine, kept as the path that led there. Each fails without its rule.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use ha_core::engine::Sabotage;
 use ha_core::sim::explore::{Family, replay};
 

@@ -1,6 +1,8 @@
 //! For each rule that can be broken by a switch and that a pair's families can show: the explorer finds a path on
 //! which an invariant fails that the rule protects, and the same path is clean when the rule holds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use ha_core::engine::Sabotage;
 use ha_core::sim::explore::{Budget, Family, Limits, explore, replay};
 use ha_core::sim::invariant::Invariant::{self, *};

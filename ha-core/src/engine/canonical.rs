@@ -60,6 +60,7 @@ impl Engine {
         // A node that was never late has no time of it.
         st.stall_at =
             if st.stall.is_zero() { Instant::ZERO } else { relative(st.stall_at, now, frame.horizon) };
+        st.drains = st.drains.map(|at| relative(at, now, frame.horizon));
         st.next_op = 0;
         st.next_write = 0;
         st.next_nonce = 0;
@@ -223,6 +224,18 @@ fn canonical_third(t: &mut super::third_party::ThirdParty, now: Instant, horizon
     }
     if let Some(claim) = &mut t.claim {
         rel(&mut claim.since);
+    }
+    // The numbers of renewals only tell one from another.
+    let renewal = |lease: &crate::api::Lease| match lease {
+        crate::api::Lease::Held { renewal, .. } => Some(*renewal),
+        crate::api::Lease::Free => None,
+    };
+    let seen = t.view.as_ref().and_then(|v| renewal(&v.lease));
+    let leases = [t.view.as_mut().map(|v| &mut v.lease), t.watch.as_mut().map(|w| &mut w.lease)];
+    for lease in leases.into_iter().flatten() {
+        if let crate::api::Lease::Held { renewal, .. } = lease {
+            *renewal = u64::from(Some(*renewal) != seen);
+        }
     }
     if let Some(watch) = &mut t.watch {
         rel(&mut watch.since);

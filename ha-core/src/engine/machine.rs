@@ -12,6 +12,9 @@ use std::time::Duration;
 /// means that two rules undo each other.
 const ROUNDS_MAX: usize = 32;
 
+/// Who wakes late has taken in what its sockets held by then, whether a tick came or not.
+const DRAIN_MAX: Duration = Duration::from_millis(1);
+
 /// How many of our own beats an echo may refer to, per link.
 pub(super) const SENT_BEATS_MAX: usize = 64;
 
@@ -44,7 +47,7 @@ impl Engine {
             wake: now,
             stall: Duration::ZERO,
             stall_at: now,
-            drains: false,
+            drains: None,
             durable: boot.record.clone(),
             record: boot.record,
             write: None,
@@ -92,7 +95,8 @@ impl Engine {
         let now = now.max(self.st.now);
         self.note_own_gap(now);
         self.st.now = now;
-        self.st.drains &= input != Input::Tick;
+        let draining = |woke: &Instant| input != Input::Tick && now.since(*woke) < DRAIN_MAX;
+        self.st.drains = self.st.drains.filter(draining);
         self.expire_permissions();
         self.take(input);
         for _ in 0..ROUNDS_MAX {

@@ -19,7 +19,7 @@ impl Engine {
             self.st.stall = gap;
             self.st.stall_at = now;
         }
-        self.st.drains = true;
+        self.st.drains = Some(now);
         self.emit(EventKind::Late { gap_ms: u32::try_from(gap.as_millis()).unwrap_or(u32::MAX) });
         // Nobody could confirm anything to a node that did not run.
         for suspended in self.st.groups.iter_mut().filter_map(|gr| gr.suspended.as_mut()) {

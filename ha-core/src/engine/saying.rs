@@ -17,7 +17,7 @@ impl Engine {
     /// Who wakes late says nothing before it has heard everything: a beat sent in between would echo an old beat,
     /// and the two nodes would count the slots of rule 11 from different instants.
     pub(super) fn send_beats(&mut self) {
-        if self.st.drains {
+        if self.st.drains.is_some() {
             return;
         }
         let urgent = self.urgent_statements();

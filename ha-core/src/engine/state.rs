@@ -26,8 +26,8 @@ pub(super) struct State {
     pub wake: Instant,
     pub stall: Duration,
     pub stall_at: Instant,
-    /// This node was late: until the next tick, more may be waiting in the sockets.
-    pub drains: bool,
+    /// When this node woke late: until the next tick, more may be waiting in the sockets.
+    pub drains: Option<Instant>,
     pub record: NodeRecord,
     pub durable: NodeRecord,
     pub write: Option<Write>,

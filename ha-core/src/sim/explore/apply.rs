@@ -44,8 +44,13 @@ impl World {
             Choice::Thaw(n) => node(n).frozen,
             Choice::Heal => self.cut.iter().any(|c| c.contains(&true)) || self.mirror_cut.contains(&true),
             Choice::HealStream => self.mirror_cut.contains(&true),
+            Choice::ArbiterCut(n) => self.third.as_ref().is_some_and(|t| !t.cut[n]),
+            Choice::ArbiterMute(n) => self.third.as_ref().is_some_and(|t| !t.mute[n]),
+            Choice::ArbiterForgets => self.pair_knows_better(),
             Choice::Repair => {
-                self.nodes.iter().any(|n| n.device != super::choice::Device::Works || n.outside == 0)
+                let away =
+                    self.third.as_ref().is_some_and(|t| t.cut.contains(&true) || t.mute.contains(&true));
+                away || self.nodes.iter().any(|n| n.device != super::choice::Device::Works || n.outside == 0)
             }
             Choice::ConfirmOff(n) => !node(1 - n).power && self.asks(n, &ABOUT_THE_PEER),
         }
@@ -91,9 +96,24 @@ impl World {
             Choice::Thaw(n) => self.thaw(n),
             Choice::Heal => self.heal(),
             Choice::HealStream => self.mirror_cut = [false; 2],
+            Choice::ArbiterCut(n) => self.third.iter_mut().for_each(|t| t.cut[n] = true),
+            Choice::ArbiterMute(n) => self.third.iter_mut().for_each(|t| t.mute[n] = true),
+            Choice::ArbiterForgets => self.third_forgets(),
             Choice::Repair => self.repair(),
             Choice::ConfirmOff(n) => self.confirm_off(n),
         }
+    }
+
+    /// Only what both nodes know can tell them that the arbiter forgot: both are well, and its epochs fall.
+    fn pair_knows_better(&self) -> bool {
+        let Some(third) = self.third.as_ref().filter(|t| !t.forgot) else { return false };
+        let well = |g: usize| {
+            let roles = [0, 1].map(|n: usize| self.nodes[n].roles[g]);
+            roles.contains(&RoleName::Active) && roles.contains(&RoleName::Standby)
+        };
+        let epoch = |r: &super::third::Row| r.record.map(|r| r.epoch);
+        let falls = third.older.iter().zip(&third.rows).all(|(old, new)| epoch(old) < epoch(new));
+        self.runs(0) && self.runs(1) && (0..self.mirrors.len()).all(well) && falls
     }
 
     fn cut_link(&mut self, link: usize, from: usize) {
@@ -136,6 +156,9 @@ impl World {
     }
 
     fn repair(&mut self) {
+        if let Some(third) = &mut self.third {
+            (third.cut, third.mute) = ([false; 2], [false; 2]);
+        }
         for n in 0..2 {
             self.nodes[n].device = super::choice::Device::Works;
             self.outside(n, 1);
@@ -175,7 +198,11 @@ impl World {
     fn services_mended(&mut self) {
         for n in 0..2 {
             for g in 0..self.mirrors.len() {
-                self.feed(n, Input::Command(Command::ClearFailures(GroupId(g as u8))));
+                let group = GroupId(g as u8);
+                self.feed(n, Input::Command(Command::ClearFailures(group)));
+                if !self.third_knows_what_lives_knew() {
+                    self.feed(n, Input::Command(Command::TrustArbiter(group)));
+                }
             }
         }
     }
@@ -189,7 +216,7 @@ impl World {
                 self.boot(n);
             }
         }
-        if self.t % MENDING == 0 {
+        if self.t.is_multiple_of(MENDING) {
             self.services_mended();
         }
     }

@@ -81,6 +81,12 @@ pub enum Choice {
     OpHangs(usize),
     /// The node reaches nothing outside.
     OutsideLost(usize),
+    /// The node does not reach the arbiter.
+    ArbiterCut(usize),
+    /// The arbiter does what the node asks, and its answers are lost.
+    ArbiterMute(usize),
+    /// The arbiter comes back with what it kept before its last swap.
+    ArbiterForgets,
     /// An operator moves a group away from the node.
     Switchover {
         /// From which node.
@@ -98,7 +104,7 @@ pub enum Choice {
     Heal,
     /// The stream carries again.
     HealStream,
-    /// Devices and the outside are well again.
+    /// Devices, the outside and the way to the arbiter are well again.
     Repair,
     /// An operator confirms truthfully that the peer of this node is off.
     ConfirmOff(usize),
@@ -129,8 +135,15 @@ impl Choice {
     /// Every choice of a pair with so many links and groups.
     #[must_use]
     pub fn all(links: usize, groups: usize) -> Vec<Self> {
-        let mut all =
-            vec![Self::CutLinks, Self::CutStream, Self::Isolate, Self::Heal, Self::HealStream, Self::Repair];
+        let mut all = vec![
+            Self::CutLinks,
+            Self::CutStream,
+            Self::Isolate,
+            Self::Heal,
+            Self::HealStream,
+            Self::Repair,
+            Self::ArbiterForgets,
+        ];
         for node in 0..2 {
             for durable in [false, true] {
                 all.extend([
@@ -149,6 +162,8 @@ impl Choice {
                 Self::OpFails(node),
                 Self::OpHangs(node),
                 Self::OutsideLost(node),
+                Self::ArbiterCut(node),
+                Self::ArbiterMute(node),
                 Self::Shutdown(node),
                 Self::Boot(node),
                 Self::Thaw(node),
@@ -187,6 +202,9 @@ impl fmt::Display for Choice {
             Self::OpFails(node) => write!(f, "op-fails:{node}"),
             Self::OpHangs(node) => write!(f, "op-hangs:{node}"),
             Self::OutsideLost(node) => write!(f, "outside-lost:{node}"),
+            Self::ArbiterCut(node) => write!(f, "arbiter-cut:{node}"),
+            Self::ArbiterMute(node) => write!(f, "arbiter-mute:{node}"),
+            Self::ArbiterForgets => f.write_str("arbiter-forgets"),
             Self::Switchover { node, group } => write!(f, "switchover:{node}:{group}"),
             Self::Shutdown(node) => write!(f, "shutdown:{node}"),
             Self::Boot(node) => write!(f, "boot:{node}"),

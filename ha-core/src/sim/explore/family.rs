@@ -3,7 +3,9 @@
 use super::choice::{Choice, Device};
 use crate::FenceScope;
 use crate::NodeId;
-use crate::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
+use crate::config::{
+    ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
+};
 use std::time::Duration;
 
 /// Where an exploration begins.
@@ -158,6 +160,15 @@ impl Family {
         let mail = || group("mail").mirrored();
         let plain = || group("plain");
         let other = || group("other").mirrored().preferring(NodeId(1));
+        let third = |name, group: GroupConfig, trusts: bool| {
+            let mut family = Self::new(name, vec![group]);
+            let mut arbiter = ArbiterConfig::new(ArbiterKind::ThirdParty, units(20));
+            arbiter.renew_interval = units(4);
+            arbiter.answer_timeout = units(3);
+            arbiter.trusts_host_pauses = trusts;
+            family.config.arbiter = Some(arbiter);
+            family
+        };
         let mut access = Self::new("access", vec![plain()]);
         access.config = pair(vec![plain()], FenceScope::Access);
         vec![
@@ -281,6 +292,49 @@ impl Family {
                         | Boot(_)
                         | Heal
                         | Choice::Device { .. }
+                )
+            }),
+            // A third party decides; its leases prove nothing.
+            third("third", mail(), false).only(Budget::new(2, 1, 0), |c| {
+                matches!(
+                    c,
+                    Choice::ArbiterCut(_)
+                        | Choice::ArbiterMute(_)
+                        | PowerLoss { .. }
+                        | ProcessDies { durable: false, .. }
+                        | CutStream
+                        | Isolate
+                        | Boot(_)
+                        | Repair
+                )
+            }),
+            // A third party whose leases prove an owner's end.
+            third("lease", mail(), true).only(Budget::new(2, 1, 0), |c| {
+                matches!(
+                    c,
+                    Choice::ArbiterCut(_)
+                        | Choice::ArbiterMute(_)
+                        | PowerLoss { durable: false, .. }
+                        | Freeze(_)
+                        | Thaw(_)
+                        | CutStream
+                        | CutLinks
+                        | Isolate
+                        | Repair
+                )
+            }),
+            // A third party that loses its memory.
+            third("forgetful", mail(), false).only(Budget::new(2, 1, 1), |c| {
+                matches!(
+                    c,
+                    Choice::ArbiterForgets
+                        | Choice::ArbiterCut(_)
+                        | CutStream
+                        | CutLinks
+                        | Lose(_)
+                        | HealStream
+                        | Heal
+                        | Switchover { .. }
                 )
             }),
             // Everything there is.

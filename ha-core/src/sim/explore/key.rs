@@ -70,6 +70,7 @@ impl World {
         for g in 0..self.mirrors.len() {
             self.hash_mirror(g, &mut h);
         }
+        self.hash_third(&mut h);
         h.finish()
     }
 
@@ -116,6 +117,22 @@ impl World {
                 relative(*statement, bases).hash(h);
             }
         }
+    }
+
+    fn hash_third(&self, h: &mut Digest) {
+        let Some(third) = &self.third else { return };
+        for (g, row) in third.rows.iter().enumerate() {
+            (row.record, row.revision).hash(h);
+            let Some((by, renewal, at)) = row.held else { continue };
+            (by, self.ago(at), third.told[0][g] == renewal, third.told[1][g] == renewal).hash(h);
+        }
+        for row in &third.older {
+            row.record.hash(h);
+        }
+        for r in &third.requests {
+            (r.by, r.life == self.nodes[r.by].life, r.group, r.what, r.answer.is_some()).hash(h);
+        }
+        (third.cut, third.mute, third.forgot, self.oracle.excused).hash(h);
     }
 
     fn hash_mirror(&self, g: usize, h: &mut Digest) {

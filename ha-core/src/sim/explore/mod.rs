@@ -20,8 +20,10 @@ mod counterexample;
 mod device;
 mod family;
 mod key;
+mod lives;
 mod oracle;
 mod search;
+mod third;
 mod world;
 
 pub use choice::{Choice, Device, Path, UnknownWord};

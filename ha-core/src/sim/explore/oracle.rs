@@ -24,7 +24,8 @@ pub(super) struct Oracle {
     shots: Shots,
     /// A store was lost: what only it held may be missing, and nobody can tell.
     pub disk_replaced: bool,
-    /// How often something of interest happened on the way here.
+    /// The arbiter lost its memory, and a life that knew better ended: nothing can be asserted any more.
+    pub excused: bool,
     pub broken: Option<Broken>,
 }
 
@@ -34,12 +35,13 @@ impl Oracle {
             epochs: vec![Epochs::default(); groups],
             shots: Shots::default(),
             disk_replaced: false,
+            excused: false,
             broken: None,
         }
     }
 
     fn check(&mut self, verdict: Verdict) {
-        if let Err(broken) = verdict {
+        if let (Err(broken), false) = (verdict, self.excused) {
             self.broken.get_or_insert(broken);
         }
     }

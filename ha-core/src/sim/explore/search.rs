@@ -166,7 +166,7 @@ impl Search {
                     self.path.rest = waited;
                 }
             }
-            if self.limits.mend > 0 && self.out.states % self.limits.mend == 0 {
+            if self.limits.mend > 0 && self.out.states.is_multiple_of(self.limits.mend) {
                 self.mend(&world);
             }
             world.advance();

@@ -6,24 +6,21 @@
 use super::choice::Device;
 use super::copies::{Mirror, Primary};
 use super::family::Family;
+use super::lives::store_id;
 use super::oracle::Oracle;
+use super::third::Third;
 use crate::config::Config;
 use crate::engine::{
-    Action, Beat, Boot, DataReport, Engine, FenceAnswer, Input, OpKind, OpResult, OpTarget, Permission,
-    Predecessor, ReleasedNotice, RoleName,
+    Action, Beat, DataReport, Engine, FenceAnswer, Input, OpKind, OpResult, OpTarget, Permission,
+    ReleasedNotice, RoleName,
 };
 use crate::sim::timeline::{Timeline, What};
-use crate::{
-    BootId, Epoch, GroupId, Incarnation, InitId, Instant, LinkId, Lsn, NodeId, NodeRecord, OpId, StoreId,
-    WriteId,
-};
+use crate::{Epoch, GroupId, Incarnation, InitId, Instant, LinkId, Lsn, NodeRecord, OpId, WriteId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// One unit of time in nanoseconds: the engine's own least spacing of two beats, and the grain of canonical forms.
 const UNIT: u64 = 1_000_000;
-/// A guardian restarts its child after so many units.
-const RESTART: u32 = 4;
 /// A device that works has done it after so many units, and says so at once.
 pub(super) const EFFECT: u32 = 3;
 /// An answer that comes too late comes after so many units.
@@ -132,6 +129,7 @@ pub(super) struct World {
     pub mirror_cut: [bool; 2],
     pub orders: Vec<Order>,
     pub mirrors: Vec<Option<Mirror>>,
+    pub third: Option<Third>,
     pub oracle: Oracle,
     pub timeline: Option<Timeline>,
 }
@@ -186,6 +184,7 @@ impl World {
             mirror_cut: [false; 2],
             orders: Vec::new(),
             mirrors,
+            third: config.arbiter.as_ref().map(|a| Third::new(groups, a.lease.as_millis() as u32)),
             oracle: Oracle::new(groups),
             timeline: None,
             config,
@@ -203,6 +202,7 @@ impl World {
     pub(super) fn advance(&mut self) {
         self.t += 1;
         self.devices_act();
+        self.third_acts();
         let arriving = std::mem::take(&mut self.flight);
         self.flight = std::mem::take(&mut self.delayed);
         let notices = [0, 1].map(|n| self.notice_from(1 - n));
@@ -233,18 +233,7 @@ impl World {
         inbox.truncate(SOCKET);
     }
 
-    /// What the woken process finds: its sockets first.
-    pub(super) fn thaw(&mut self, n: usize) {
-        self.nodes[n].frozen = false;
-        self.nodes[n].healthy_since = self.t;
-        for (link, beat) in std::mem::take(&mut self.nodes[n].inbox) {
-            self.beat_arrives(n, link, beat);
-        }
-        self.complete(n);
-        self.tick(n);
-    }
-
-    fn tick(&mut self, n: usize) {
+    pub(super) fn tick(&mut self, n: usize) {
         for _ in 0..2 {
             // A deadline between two boundaries is "at once, but not in this call".
             let due = self.nodes[n].engine.as_ref().is_some_and(|e| e.next_deadline() < at(self.t + 1));
@@ -256,7 +245,7 @@ impl World {
     }
 
     /// Completions that are due: writes, operations, fence answers, the mirror's report.
-    fn complete(&mut self, n: usize) {
+    pub(super) fn complete(&mut self, n: usize) {
         let t = self.t;
         if self.nodes[n].engine.is_none() {
             return;
@@ -275,6 +264,7 @@ impl World {
             let order = self.orders.remove(i);
             self.device_answers(n, &order);
         }
+        self.third_answers(n);
         for g in 0..self.mirrors.len() {
             self.report(n, g);
         }
@@ -362,6 +352,7 @@ impl World {
             Action::Acknowledge { group, epoch, rule } => self.set_rule(n, usize::from(group.0), epoch, rule),
             Action::FenceQuery { op, .. } => self.order(n, op, false),
             Action::FenceShoot { op, .. } => self.order(n, op, true),
+            Action::Arbiter { op, group, request } => self.ask_third(n, op, usize::from(group.0), request),
             Action::EndSelf { reason } => {
                 self.say(Some(n), || format!("the engine ends itself: {reason:?}"));
                 self.process_dies(n, false);
@@ -392,7 +383,7 @@ impl World {
         }
     }
 
-    fn beat_arrives(&mut self, n: usize, link: LinkId, beat: Beat) {
+    pub(super) fn beat_arrives(&mut self, n: usize, link: LinkId, beat: Beat) {
         let l = usize::from(link.0);
         let current = self.nodes[1 - n].incarnation == beat.incarnation;
         let node = &mut self.nodes[n];
@@ -408,109 +399,6 @@ impl World {
             }
         }
         self.feed(n, Input::Beat { link, beat });
-    }
-
-    /// The guardian's last word arrives over any link that carries.
-    fn notice_from(&mut self, from: usize) -> Option<ReleasedNotice> {
-        let carries = self.cut.iter().any(|c| !c[from]) && self.nodes[from].power && !self.nodes[from].frozen;
-        if carries { self.nodes[from].notice.take() } else { None }
-    }
-
-    fn restart_if_due(&mut self, n: usize) {
-        let node = &mut self.nodes[n];
-        if node.power && !node.frozen && node.restart_at.take_if(|at| *at <= self.t).is_some() {
-            self.boot(n);
-        }
-    }
-
-    /// A new life begins, on a machine that gets power if it had none.
-    pub(super) fn boot(&mut self, n: usize) {
-        let (t, links) = (self.t, self.config.links.len());
-        let node = &mut self.nodes[n];
-        if !node.power {
-            (node.power, node.boots) = (true, node.boots + 1);
-        }
-        (node.cut_off, node.leaving, node.down_since) = (false, false, None);
-        node.said_released.fill(false);
-        node.life += 1;
-        node.incarnation = Incarnation(((n as u128 + 1) << 96) | u128::from(node.life));
-        node.healthy_since = t;
-        node.sent = vec![VecDeque::new(); links];
-        (node.heard, node.echoed) = (vec![0; links], vec![0; links]);
-        node.ever_echoed = vec![false; links];
-        (node.restart_at, node.notice) = (None, None);
-        let boot = Boot {
-            me: NodeId(n as u8),
-            incarnation: node.incarnation,
-            boot: BootId(((n as u128 + 1) << 96) | u128::from(node.boots)),
-            record: node.record.clone(),
-            predecessor: Predecessor::Gone,
-            guarded: true,
-            outside: node.outside,
-        };
-        #[cfg_attr(
-            not(feature = "sabotage"),
-            expect(unused_mut, reason = "only a sabotaged engine changes here")
-        )]
-        let mut engine = Engine::boot(self.config.clone(), boot, at(t));
-        #[cfg(feature = "sabotage")]
-        if let Some(switch) = self.family.sabotage {
-            engine.sabotage(switch);
-        }
-        node.engine = Some(engine);
-        let life = node.life;
-        self.say(Some(n), || format!("boots, life {life}"));
-        self.feed(n, Input::Tick);
-    }
-
-    /// The process is gone; its services end with it.
-    pub(super) fn end_process(&mut self, n: usize, durable: bool) {
-        let node = &mut self.nodes[n];
-        if let (Some(w), true) = (node.write.take(), durable) {
-            node.record = w.record;
-        }
-        node.engine = None;
-        node.down_since = node.down_since.or(Some(self.t));
-        node.frozen = false;
-        node.inbox.clear();
-        node.ops.clear();
-        node.tokens.fill(Permission::Revoked);
-        node.roles.fill(RoleName::Waiting);
-        node.running.fill(false);
-        node.primary.fill(None);
-        node.told.fill(DataReport::default());
-        self.stream_ends_with(n);
-    }
-
-    pub(super) fn power_off(&mut self, n: usize, durable: bool) {
-        self.end_process(n, durable);
-        let node = &mut self.nodes[n];
-        (node.power, node.restart_at, node.notice) = (false, None, None);
-    }
-
-    /// The guardian finishes a dead child: undoes, verifies, says so, starts it again.
-    pub(super) fn process_dies(&mut self, n: usize, durable: bool) {
-        let Some(engine) = &self.nodes[n].engine else { return };
-        let (incarnation, groups) = (self.nodes[n].incarnation, engine.owned());
-        self.end_process(n, durable);
-        let node = &mut self.nodes[n];
-        node.notice = Some(ReleasedNotice { incarnation, groups, complete: true });
-        node.restart_at = Some(self.t + RESTART);
-    }
-
-    /// The disk is another one, and empty.
-    pub(super) fn replace_disk(&mut self, n: usize) {
-        self.power_off(n, false);
-        let node = &mut self.nodes[n];
-        node.stores += 1;
-        node.record = NodeRecord::blank(store_id(n, node.stores), None);
-        for (g, mirror) in self.mirrors.iter_mut().enumerate() {
-            if let Some(mirror) = mirror {
-                mirror.copies[n] = Default::default();
-            }
-            self.oracle.epochs[g].forget(n);
-        }
-        self.oracle.disk_replaced = true;
     }
 
     /// Whether the node holds a permission for the group at this instant and runs.
@@ -532,8 +420,4 @@ impl World {
     pub(super) const fn group_id(g: usize) -> GroupId {
         GroupId(g as u8)
     }
-}
-
-fn store_id(n: usize, replaced: u32) -> StoreId {
-    StoreId(((n as u128 + 1) << 96) | u128::from(replaced))
 }
