@@ -100,7 +100,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
             serde_json::to_value(shown(&found))?
         }
         Command::Check { group, calls, file } => {
-            let measured = check(file, group.as_deref(), (*calls).max(1), buffered).await?;
+            let mut measured = check(file, group.as_deref(), (*calls).max(1), buffered).await?;
             if !options.json {
                 measured.print();
             }
@@ -240,13 +240,13 @@ impl Measured {
             .collect()
     }
 
-    fn print(mut self) {
+    fn print(&mut self) {
         for (kind, median, slow) in self.rows() {
             println!("{kind:<8} median {median:>8.0} µs   99 % {slow:>8.0} µs");
         }
     }
 
-    fn to_json(mut self) -> Value {
+    fn to_json(&mut self) -> Value {
         let rows: Vec<Value> = self
             .rows()
             .into_iter()
