@@ -1,4 +1,5 @@
 //! Two processes contend for a group and are killed at random points of their reads and writes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 

@@ -3,6 +3,7 @@
 //! The kit wants five nodes and names of its own; a disk has two nodes, and groups that were named when it was
 //! initialised, of an installation that was. So its nodes use the two in turn, as several lives of each; its names stand
 //! for places, and its random installation for the device's.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 

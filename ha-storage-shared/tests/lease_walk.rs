@@ -1,4 +1,5 @@
 //! Every order of a renewing owner and a waiting taker on a small clock: the taker never acts while the owner may.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use ha_core::api::{Lease, OwnerRecord};
 use ha_core::{Epoch, Incarnation, InitId, Instant, NodeId};

@@ -1,4 +1,5 @@
 //! The same on real block devices, with small and with large sectors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 

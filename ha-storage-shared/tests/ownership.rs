@@ -1,4 +1,5 @@
 //! The seam's contract, on a real file with direct I/O.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 

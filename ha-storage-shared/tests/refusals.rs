@@ -1,4 +1,5 @@
 //! Wrong, foreign, damaged and deceitful devices, on real files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 

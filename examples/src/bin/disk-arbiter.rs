@@ -246,7 +246,7 @@ impl Measured {
         }
     }
 
-    fn to_json(mut self) -> Value {
+    fn to_json(&mut self) -> Value {
         let rows: Vec<Value> = self
             .rows()
             .into_iter()

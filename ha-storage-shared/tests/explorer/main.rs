@@ -2,6 +2,7 @@
 //!
 //! A write makes its sector torn and then whole; a read takes the other's copies one at a time, in either order, with
 //! anything in between. A node may die and come back between any two of these, or give a call up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod search;
 mod world;
