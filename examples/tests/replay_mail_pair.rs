@@ -58,12 +58,11 @@ fn a_run_with_a_kill_and_a_switchover_replays_to_the_same_decisions_on_both_node
     assert!(lives >= 3, "a kill and no new life? {}", said());
     assert!(grants >= 3 && elses > 5, "{grants} grants, {elses} counterfactuals; {}", said());
 
-    let node = run.join("n2");
-    let text = String::from_utf8(replay(&[node.to_str().unwrap()]).stdout).unwrap();
-    assert!(text.contains("every one as it was recorded") && text.contains("    rule     "), "{text}");
-    let settings = run.join("n2/settings.json");
-    let same = replay(&[node.to_str().unwrap(), "--brief", "--config", settings.to_str().unwrap()]);
+    let (node, settings) = (run.join("n2"), run.join("n2/settings.json"));
+    let same = replay(&[node.to_str().unwrap(), "--config", settings.to_str().unwrap()]);
     assert!(same.status.success(), "{}", String::from_utf8_lossy(&same.stderr));
+    let text = String::from_utf8(same.stdout).unwrap();
+    assert!(text.contains("every one as it was recorded") && text.contains("    rule     "), "{text}");
     let other = std::fs::read_to_string(&settings).unwrap().replace("\"mail-pair\"", "\"another\"");
     let file = dir.path().join("other.json");
     std::fs::write(&file, other).unwrap();

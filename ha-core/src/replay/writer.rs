@@ -17,7 +17,7 @@ pub struct LogLimits {
 }
 
 impl Default for LogLimits {
-    /// 64 MiB in all: about six hours of an idle pair with three links.
+    /// 64 MiB in all: by estimate some hours of an idle pair.
     fn default() -> Self {
         Self { file_bytes: 8 << 20, files: 8 }
     }
