@@ -1,6 +1,13 @@
 //! The etcd arbiter against three real members: the kit, members killed, stuck and cut off, and what does not belong
 //! there. `scripts/test-real` runs these.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 mod arbiter_support;
 #[path = "arbiter_support/etcd_cluster.rs"]
 mod etcd_cluster;

@@ -1,5 +1,12 @@
 //! The arbiter kit passes a right arbiter, and catches a wrong one for each of its checks.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 use async_trait::async_trait;
 use ha_core::api::{Arbiter, ArbiterError, ArbiterView, Lease, OwnerRecord, Swap};
 use ha_core::testkit::arbiter::{Check, Options, check_with};
@@ -44,7 +51,7 @@ struct Entry {
     renewed: Option<Instant>,
     renewal: u64,
     reads: u64,
-    before: Option<Box<Entry>>,
+    before: Option<Box<Self>>,
 }
 
 /// An arbiter in this process's memory, with one flaw.

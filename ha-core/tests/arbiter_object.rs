@@ -1,5 +1,12 @@
 //! The object arbiter over a folder and over memory: the kit, crashes at every request, and what does not belong there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 mod arbiter_support;
 #[path = "arbiter_support/breaking_store.rs"]
 mod breaking_store;

@@ -1,5 +1,12 @@
 //! The operator arbiter: the kit with an operator who always grants, and what an answer is bound to.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 mod arbiter_support;
 
 use arbiter_support::{HandClock, life, owned};

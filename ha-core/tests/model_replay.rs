@@ -1,6 +1,7 @@
 //! The explorer by hand: `HA_MODEL_PATH` replays one path of `HA_MODEL_FAMILY` and prints its timeline; without it
 //! the family (or `every` one) is explored for `HA_MODEL_MINUTES`, within `HA_MODEL_BUDGET=<faults>,<repairs>,<commands>`.
 
+#![allow(clippy::disallowed_types, reason = "how long a search took is told, and decides nothing")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use ha_core::engine::Sabotage;

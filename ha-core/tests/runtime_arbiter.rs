@@ -1,5 +1,12 @@
 //! Two real nodes and a third party that really compares and swaps.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 mod runtime_support;
 
 use async_trait::async_trait;
@@ -8,7 +15,7 @@ use ha_core::config::{ArbiterConfig, ArbiterKind, FenceConfig};
 use ha_core::runtime::{BootClock, NodeError};
 use ha_core::{Epoch, Incarnation};
 use runtime_support::{Pair, config, ms, story, switch_over, until, until_role, until_viable};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,7 +40,7 @@ impl Row {
 
 /// One mutex decides.
 struct Memory {
-    rows: Mutex<HashMap<String, Row>>,
+    rows: Mutex<BTreeMap<String, Row>>,
     answers: AtomicBool,
 }
 

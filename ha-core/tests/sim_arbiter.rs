@@ -1,5 +1,12 @@
 //! A pair with a third party: what its word, its silence and its amnesia do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 use ha_core::config::{
     ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,
     WatchdogConfig,

@@ -104,7 +104,7 @@ async fn run(options: &Options) -> Result<(), Failure> {
             if !options.json {
                 measured.print();
             }
-            measured.to_json()
+            measured.report()
         }
     };
     if options.json {
@@ -246,7 +246,7 @@ impl Measured {
         }
     }
 
-    fn to_json(&mut self) -> Value {
+    fn report(&mut self) -> Value {
         let rows: Vec<Value> = self
             .rows()
             .into_iter()

@@ -149,9 +149,8 @@ impl Engine {
         if self.has_arbiter() {
             return self.third_proof(g);
         }
-        let usable = |p: &StopProof| {
-            self.serves_shared(g, *p) && self.is_current_for(g, *p) && !self.is_disproved(*p)
-        };
+        let usable =
+            |p: &StopProof| self.serves_shared(g, *p) && self.is_current_for(g, *p) && !self.is_disproved(*p);
         let proof = self.stop_proof(g).filter(usable);
         proof.or_else(|| self.own_alone_proof(g)).or_else(|| self.assumed(g))
     }

@@ -136,7 +136,7 @@ fn a_renewal_answered_in_time_extends_and_a_late_one_gives_nothing_back() {
     // The next renewal is asked; then this node does not run until its lease is over.
     one.wait(ms(200));
     let (op, ArbiterRequest::Renew { .. }) = one.request() else { panic!("{:?}", one.request()) };
-    one.now = one.now + ms(850);
+    one.now += ms(850);
     one.feed(Input::Arbiter { op, answer: ArbiterAnswer::Renewed(true) });
     assert!(!one.acts(), "{:?}", one.permission);
     // Only a swap of the unchanged record confirms it: that takes the revision from under a taker.
@@ -206,7 +206,7 @@ fn an_arbiter_with_a_lower_epoch_or_of_another_installation_is_not_acted_on() {
 fn a_swap_without_an_answer_is_read_before_anything_follows_from_it() {
     for done in [true, false] {
         let mut one = One::owner();
-        one.now = one.now + ms(1200);
+        one.now += ms(1200);
         one.feed(Input::Tick);
         let (_, ArbiterRequest::Swap { record, .. }) = one.request() else { panic!("{:?}", one.request()) };
         one.answer(ArbiterAnswer::Unavailable);

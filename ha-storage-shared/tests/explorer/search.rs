@@ -90,7 +90,7 @@ fn mark(world: &World) -> u128 {
 
 /// Whether progress is tried from this state: from all of them it would take most of the time.
 fn tries_progress(mark: u128, share: u8) -> bool {
-    mark % u128::from(share) == 0
+    mark.is_multiple_of(u128::from(share))
 }
 
 pub fn explore(bounds: Bounds, sabotage: Sabotage) -> Report {

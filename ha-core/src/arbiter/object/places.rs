@@ -55,10 +55,7 @@ impl Places {
     /// What lies at `path` below the group's folder.
     pub(super) fn name(&self, group: &str, path: &Path) -> Name {
         let folder = self.group(group);
-        let mut below = match path.prefix_match(&folder) {
-            Some(parts) => parts,
-            None => return Name::Other,
-        };
+        let Some(mut below) = path.prefix_match(&folder) else { return Name::Other };
         let (Some(name), None) = (below.next(), below.next()) else { return Name::Other };
         match name.as_ref().split_once('.') {
             Some(("record", digits)) => number(digits).map_or(Name::Damaged, Name::Record),

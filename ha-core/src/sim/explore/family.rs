@@ -68,18 +68,19 @@ const fn units(n: u64) -> Duration {
 }
 
 fn timing() -> TimingConfig {
-    let mut t = TimingConfig::default();
-    t.token_validity = units(4);
-    t.boot_wait = units(28);
-    t.ask_deadline = units(9);
-    t.confirm_deadline = units(7);
-    t.prepare_deadline = units(9);
-    t.persist_deadline = units(12);
-    t.takeover_deadline = units(12);
-    t.query_interval = units(2);
-    t.question_interval = Duration::from_secs(10);
-    t.feed_limit = units(10);
-    t
+    TimingConfig {
+        token_validity: units(4),
+        boot_wait: units(28),
+        ask_deadline: units(9),
+        confirm_deadline: units(7),
+        prepare_deadline: units(9),
+        persist_deadline: units(12),
+        takeover_deadline: units(12),
+        query_interval: units(2),
+        question_interval: Duration::from_secs(10),
+        feed_limit: units(10),
+        ..TimingConfig::default()
+    }
 }
 
 fn group(name: &str) -> GroupConfig {

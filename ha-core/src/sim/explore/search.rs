@@ -1,5 +1,10 @@
 //! The search: every path of so many choices, fewest first, each state once.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "a search is bounded by real time; its sets hold fingerprints, and nothing depends on their order"
+)]
+
 use super::choice::{Choice, Draws, Path};
 use super::counterexample::Counterexample;
 use super::family::{Budget, Family, Start};

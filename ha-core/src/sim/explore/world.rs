@@ -362,11 +362,7 @@ impl World {
                 self.end_process(n, false);
             }
             Action::Event(event) => self.engine_says(n, event.kind),
-            // The explored pairs have no third party.
-            Action::Arbiter { .. }
-            | Action::Token { .. }
-            | Action::ForceData { .. }
-            | Action::SurrenderData { .. } => {}
+            Action::Token { .. } | Action::ForceData { .. } | Action::SurrenderData { .. } => {}
         }
     }
 

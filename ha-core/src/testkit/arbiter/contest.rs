@@ -20,8 +20,9 @@ pub(super) async fn one_winner<A: Arbiter + 'static>(bench: &Bench<A>) -> Outcom
     for round in 1..=bench.options.rounds as u64 {
         let base = first.read(check, &group).await?;
         let mut swaps = JoinSet::new();
-        for node in bench.nodes.iter().cloned() {
-            let (group, record) = (group.clone(), bench.record(&node, round));
+        for node in &bench.nodes {
+            let (group, record) = (group.clone(), bench.record(node, round));
+            let node = node.clone();
             swaps.spawn(async move { (record, node.try_swap(&group, base.revision, record).await) });
         }
         let ended = joined(check, swaps).await?;
