@@ -82,7 +82,7 @@ struct UdpTransport {
 #[async_trait]
 impl HeartbeatTransport for UdpTransport {
     async fn send(&self, frame: &[u8]) -> io::Result<()> {
-        dropped_at_will(self.socket.get_ref().send_to(frame, self.peer))
+        send_whole(self.socket.get_ref(), frame, self.peer)
     }
 
     async fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
@@ -113,8 +113,17 @@ struct UdpSender {
 
 impl FrameSender for UdpSender {
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        dropped_at_will(self.socket.send_to(frame, self.peer))
+        send_whole(&self.socket, frame, self.peer)
     }
+}
+
+/// A longer frame would arrive cut: receivers have room for the longest one and no more.
+fn send_whole(socket: &UdpSocket, frame: &[u8], peer: SocketAddr) -> io::Result<()> {
+    if frame.len() > MAX_FRAME_BYTES {
+        let text = format!("found a frame of {} bytes, expected at most {MAX_FRAME_BYTES}", frame.len());
+        return Err(io::Error::new(ErrorKind::InvalidInput, text));
+    }
+    dropped_at_will(socket.send_to(frame, peer))
 }
 
 /// A full queue or an absent listener lost one beat of many; anything else is the link's trouble.

@@ -1,7 +1,7 @@
 //! Hammers an [`Arbiter`] and holds it to its contract.
 //!
 //! ```no_run
-//! # async fn example(mine: impl Fn() -> Box<dyn ha_core::api::Arbiter>) {
+//! # async fn example<A: ha_core::api::Arbiter + 'static>(mine: impl Fn() -> A) {
 //! use ha_core::testkit::arbiter;
 //! match arbiter::check(mine).await {
 //!     Ok(report) => println!("{report}"),
