@@ -115,6 +115,7 @@ pub(super) struct Node {
 /// The whole world.
 #[derive(Clone)]
 pub(super) struct World {
+    #[cfg_attr(not(feature = "sabotage"), expect(dead_code, reason = "only a sabotage asks for it later"))]
     pub family: Arc<Family>,
     pub config: Arc<Config>,
     pub t: u32,
