@@ -229,7 +229,7 @@ impl fmt::Debug for Campaign {
 }
 
 impl Summary {
-    /// A summary of nothing, to [`Summary::absorb`] others.
+    /// A summary of nothing, for others to be added to.
     #[must_use]
     pub fn none() -> Self {
         Self {
