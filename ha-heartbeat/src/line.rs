@@ -1,4 +1,4 @@
-//! One open tty: how it is set, and writing to it without ever waiting unasked.
+//! One open tty: how it is set, reading it, and writing to it without ever waiting unasked.
 
 use crate::framing::{MAX_LINE_BYTES, encode_line_frame};
 use crate::pacing::{Pacer, time_of};
@@ -9,16 +9,48 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How long a guardian's last word may wait for room on a line.
 const SEND_DEADLINE: Duration = Duration::from_millis(250);
 
 /// Raw 8N1 at `baud`, without flow control.
-pub(crate) fn raw(baud: u32) -> impl FnOnce(Settings) -> io::Result<Settings> {
+fn raw(baud: u32) -> impl FnOnce(Settings) -> io::Result<Settings> {
     move |mut settings| {
         settings.set_raw();
         settings.set_baud_rate(baud)?;
         Ok(settings)
+    }
+}
+
+/// The reading side of a tty.
+pub(crate) struct LineReader {
+    /// Interested in input alone: an idle line would wake its reader each time that the kernel took what was written.
+    port: AsyncFd<SerialPort>,
+}
+
+impl LineReader {
+    pub(crate) fn open(path: &Path, baud: u32) -> io::Result<Self> {
+        let port = SerialPort::open(path, raw(baud))?;
+        ignore_modem_lines(&port)?;
+        #[expect(
+            deprecated,
+            reason = "a SerialPort keeps its descriptor open, which is all that the new way asks for"
+        )]
+        let port = AsyncFd::with_interest(port, Interest::READABLE)?;
+        Ok(Self { port })
+    }
+
+    /// Reads what there is, at least one octet; none means that the line hung up.
+    pub(crate) async fn read(&self, octets: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = |port: &SerialPort| Ok(rustix::io::read(port.as_fd(), &mut *octets)?);
+            match self.port.async_io(Interest::READABLE, read).await {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! Frames over any tty.
 
 use crate::framing::{Deframer, MAX_LINE_BYTES};
-use crate::line::{LineWriter, raw};
+use crate::line::{LineReader, LineWriter};
 use crate::pacing::{self, IntervalError};
 use async_trait::async_trait;
 use ha_core::api::{FrameSender, HeartbeatTransport, LinkDescription, LinkFactory};
 use ha_core::wire::SERIAL_FRAME_BYTES;
-use serial2_tokio::SerialPort;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,8 +78,7 @@ impl SerialLink {
     fn open_port(&self) -> io::Result<Port> {
         let open = || {
             self.check_baud()?;
-            let reader = SerialPort::open(&self.path, raw(self.baud))?;
-            // A second opening, because the asynchronous one cannot write without waiting.
+            let reader = LineReader::open(&self.path, self.baud)?;
             let writer = LineWriter::open(&self.path, self.baud, self.patience)?;
             Ok(Port { reader, writer: Mutex::new(writer) })
         };
@@ -106,7 +104,7 @@ impl LinkFactory for SerialLink {
 }
 
 struct Port {
-    reader: SerialPort,
+    reader: LineReader,
     writer: Mutex<LineWriter>,
 }
 
@@ -194,7 +192,6 @@ impl HeartbeatTransport for SerialTransport {
             match port.reader.read(&mut octets).await {
                 Ok(0) => return Err(self.lost(&io::Error::new(ErrorKind::UnexpectedEof, "it hung up"))),
                 Ok(n) => unpoisoned(&self.input).refill(&octets[..n]),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(self.lost(&e)),
             }
         }

@@ -4,7 +4,7 @@
 mod support;
 
 use ha_core::Epoch;
-use ha_core::api::{Arbiter, Swap};
+use ha_core::api::Arbiter;
 use ha_storage_shared::{AcceptStaleReads, DiskArbiter, DiskError, Initialisation};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,28 +51,11 @@ fn serves(sector: u32) {
     initialise(&device.path);
     let found = DiskArbiter::inspect(&device.path, None).unwrap();
     assert_eq!((found.sector, found.alignment), (sector, sector));
-    let contender = |node: u8| {
-        let path = device.path.clone();
-        std::thread::spawn(move || {
-            let arbiter = open(&path, node);
-            let mut won = 0;
-            while won < 20 {
-                let view = wait(arbiter.read(GROUP)).unwrap();
-                let epoch = view.record.map_or(0, |record| record.epoch.0) + 1;
-                if let Swap::Done { .. } =
-                    wait(arbiter.swap(GROUP, view.revision, record(node, epoch))).unwrap()
-                {
-                    won += 1;
-                }
-            }
-        })
-    };
-    for thread in [contender(0), contender(1)] {
-        thread.join().unwrap();
-    }
+    let last = contend(&device.path, 20);
     let one = open(&device.path, 1);
-    done(wait(one.swap(GROUP, 40, record(1, 41))).unwrap());
-    assert!(wait(one.renew(GROUP, life(1, 41), Epoch(41))).unwrap());
+    let next = last + 1;
+    done(wait(one.swap(GROUP, last, record(1, next))).unwrap());
+    assert!(wait(one.renew(GROUP, life(1, next), Epoch(next))).unwrap());
     assert!(matches!(
         DiskArbiter::initialise(&device.path, &Initialisation::new(INIT, [GROUP])),
         Err(DiskError::Busy { .. } | DiskError::Occupied { .. })

@@ -63,6 +63,22 @@ impl Explainer {
         }
     }
 
+    /// Goes on with an engine of the same life, `steps` steps after its beginning: what was in between stays
+    /// unexplained, and cannot be imagined otherwise.
+    pub fn go_on(&mut self, engine: &Engine, steps: u64) {
+        let at = engine.now();
+        let horizon = self.horizon();
+        self.history = History::new(engine, at, horizon);
+        self.outline = engine.outline();
+        self.steps = steps;
+    }
+
+    /// How much of the past is enough to imagine it otherwise.
+    #[must_use]
+    pub fn horizon(&self) -> Duration {
+        HORIZON_MIN.max(self.config.latest_dead() * 2)
+    }
+
     /// One more step of the life. `engine` has taken it.
     pub fn observe(&mut self, engine: &Engine, step: &Step) -> Vec<Explanation> {
         self.steps += 1;

@@ -1,12 +1,14 @@
 //! Steps as bytes, in two halves: what goes in before the engine is fed, what came out after it was drained.
 
+use super::checkpoint::Checkpoint;
 use super::digest::Digest;
-use super::entry::{EntryRef, LifeStart, ResumptionRef};
+use super::entry::{EntryRef, LifeStart};
 use super::frame;
 use crate::config::Config;
 use crate::engine::{Action, Beat, EngineSnapshot, Input};
 use crate::{Instant, LinkId};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// Encodes one life. The caller owns the bytes:
 ///
@@ -21,6 +23,7 @@ pub struct StepEncoder {
     /// The newest beat of each link that a reader knows too.
     beats: Vec<Option<Beat>>,
     open: Option<Open>,
+    steps: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,7 @@ impl StepEncoder {
     pub fn life(life: &LifeStart, out: &mut Vec<u8>) -> Self {
         frame::append(out, &EntryRef::Life(life));
         let beats = vec![None; life.config.links.len()];
-        Self { at: life.at, digest: Digest::default(), beats, open: None }
+        Self { at: life.at, digest: Digest::default(), beats, open: None, steps: 0 }
     }
 
     /// The engine is about to be fed `input` at `now`.
@@ -53,6 +56,7 @@ impl StepEncoder {
     /// The engine is about to be fed something that is not recorded.
     pub fn skip(&mut self, now: Instant) {
         self.at = self.at.max(now);
+        self.steps += 1;
     }
 
     /// The engine decided.
@@ -66,14 +70,20 @@ impl StepEncoder {
         out.extend(self.digest.finish().to_le_bytes());
         frame::end(out, open.start);
         self.at = open.at;
+        self.steps += 1;
         true
     }
 
-    /// Goes on from the state after the last step, for a reader that lacks what is before.
-    pub fn resume(&self, lost: u64, config: &Config, engine: &EngineSnapshot, out: &mut Vec<u8>) {
+    /// The state after the last step; `engine` is drained.
+    #[must_use]
+    pub fn checkpoint(&self, config: Arc<Config>, engine: EngineSnapshot) -> Checkpoint {
         let digest = self.digest.finish().to_le_bytes();
-        let resumption = ResumptionRef { lost, config, engine, at: self.at, digest, beats: &self.beats };
-        frame::append(out, &EntryRef::Resume(&resumption));
+        Checkpoint { config, engine, at: self.at, digest, beats: self.beats.clone(), steps: self.steps }
+    }
+
+    /// Goes on from the state after the last step, for a reader that lacks what is before.
+    pub fn resume(&self, lost: u64, config: Arc<Config>, engine: EngineSnapshot, out: &mut Vec<u8>) {
+        self.checkpoint(config, engine).resumption(lost, out);
     }
 
     /// The digest of every action so far.

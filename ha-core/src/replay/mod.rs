@@ -8,10 +8,12 @@
 //! | [`StepEncoder`] | turns steps into bytes on the control thread, without allocation once warm |
 //! | [`LogWriter`] | keeps them in a few files of bounded size, on a thread of its own |
 //! | [`LogReader`] | reads them back, and says what is damaged |
+//! | [`Checkpoint`] | where reliving can begin without what was before |
 //! | [`Player`] | feeds them to an engine and compares what it decides, step by step |
 //!
 //! A log is read by the version that wrote it: the engine's rules are part of what is replayed.
 
+mod checkpoint;
 mod digest;
 mod encoder;
 mod entry;
@@ -22,6 +24,7 @@ mod reader;
 mod verdict;
 mod writer;
 
+pub use checkpoint::Checkpoint;
 pub use digest::Digest;
 pub use encoder::StepEncoder;
 pub use entry::{Entry, LifeStart, Resumption};

@@ -1,5 +1,6 @@
 //! Feeds a record to an engine.
 
+use super::checkpoint::Checkpoint;
 use super::digest::Digest;
 use super::entry::Entry;
 use super::error::ReplayError;
@@ -90,6 +91,19 @@ impl Player {
         }
     }
 
+    /// An engine that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// [`ReplayError::Senseless`] if its state does not fit its configuration.
+    pub fn go_on(from: &Checkpoint) -> Result<Self, ReplayError> {
+        let Checkpoint { config, engine, at, digest, beats, .. } = from.clone();
+        let engine = Engine::from_snapshot(config.clone(), engine)
+            .map_err(|e| ReplayError::Senseless { entry: 0, found: e.to_string() })?;
+        let begun = Box::new(engine.clone());
+        let digest = Digest::from_value(u64::from_le_bytes(digest));
+        Ok(Self { config, engine, begun, at, digest, beats, first: Vec::new(), steps: 0 })
+    }
+
     /// Feeds the next step and compares.
     ///
     /// # Errors
@@ -175,19 +189,6 @@ impl Player {
     #[must_use]
     pub const fn at(&self) -> Instant {
         self.at
-    }
-
-    /// The entry of a new file, so that it can be read without the ones before. `lost` steps are missing there.
-    pub(crate) fn resumption(&self, lost: u64, out: &mut Vec<u8>) {
-        let r = super::entry::ResumptionRef {
-            lost,
-            config: &self.config,
-            engine: &self.engine.snapshot(),
-            at: self.at,
-            digest: self.digest.finish().to_le_bytes(),
-            beats: &self.beats,
-        };
-        super::frame::append(out, &super::entry::EntryRef::Resume(&r));
     }
 }
 

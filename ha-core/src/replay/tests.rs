@@ -157,7 +157,7 @@ fn after_lost_steps_the_record_goes_on_from_the_state() {
             recorded.encoder.action(&action);
         }
     }
-    recorded.encoder.resume(5, &config(), &recorded.engine.snapshot(), &mut recorded.frames);
+    recorded.encoder.resume(5, Arc::new(config()), recorded.engine.snapshot(), &mut recorded.frames);
     recorded.live();
     let verdict = verdict(&recorded.frames);
     assert!(verdict.is_whole(), "{verdict:?}");
@@ -241,7 +241,7 @@ fn states_and_steps_that_fit_nothing_are_refused_without_a_panic() {
     let mut frames = Vec::new();
     let mut smaller = config();
     smaller.groups.clear();
-    recorded.encoder.resume(0, &smaller, &recorded.engine.snapshot(), &mut frames);
+    recorded.encoder.resume(0, Arc::new(smaller), recorded.engine.snapshot(), &mut frames);
     assert!(matches!(
         replay(&LogReader::from_frames("a log", &frames), |_, _| {}),
         Err(ReplayError::Empty { .. })
@@ -260,15 +260,17 @@ fn a_log_stays_within_its_bounds_and_every_file_can_be_read_alone() {
         LogWriter::new(Arc::new(medium.clone()), "engine.log", FileKind::Steps, LogLimits::new(8192, 3));
     let mut recorded = Recorded::new(5);
     let mut player: Option<Player> = None;
+    let mut here: Option<Checkpoint> = None;
     for _ in 0..60 {
         recorded.live();
         let frames = std::mem::take(&mut recorded.frames);
         let mut begin = |out: &mut Vec<u8>| {
-            if let Some(player) = &player {
-                player.resumption(0, out);
+            if let Some(here) = &here {
+                here.resumption(0, out);
             }
         };
         writer.append(&frames, false, &mut begin).unwrap();
+        here = Some(recorded.encoder.checkpoint(Arc::new(config()), recorded.engine.snapshot()));
         for entry in entries(&frames) {
             let entry = entry.unwrap();
             match &mut player {
@@ -330,7 +332,7 @@ fn after_a_full_disk_the_log_goes_on_and_says_what_it_lacks() {
     medium.fill_after(None);
     let (encoder, engine) = (recorded.encoder.clone(), recorded.engine.snapshot());
     recorded.live();
-    let mut begin = |out: &mut Vec<u8>| encoder.resume(61, &config(), &engine, out);
+    let mut begin = |out: &mut Vec<u8>| encoder.resume(61, Arc::new(config()), engine.clone(), out);
     writer.append(&recorded.frames, true, &mut begin).unwrap();
     let bytes = medium.read(Path::new("engine.log")).unwrap();
     let log = LogReader::from_parts(vec![LogPart { place: "engine.log".into(), bytes }]).unwrap();

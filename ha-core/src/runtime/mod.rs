@@ -6,7 +6,7 @@
 //! | control | the engine, all links, all deadlines; waits for nothing else |
 //! | durable lane | writes the node's record |
 //! | fence lane | talks to the fence device |
-//! | record lane | writes and relives the record of the engine, explains its decisions |
+//! | record lane | writes the record of the engine, relives it where it decided, explains its decisions |
 //! | the application's own runtime | resources and data |
 //!
 //! [`Node::builder`] begins; `docs/RUNTIME.md` has the order of a turn, what every wait is bounded by, and what
@@ -37,6 +37,8 @@ mod policy;
 mod realtime;
 mod recorder;
 mod recorder_lane;
+mod recorder_slot;
+mod reliving;
 mod report;
 mod sys;
 

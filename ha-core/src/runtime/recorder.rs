@@ -1,6 +1,6 @@
 //! The control thread's end of the record: it fills a buffer and hands it over, and never waits.
 
-use super::recorder_lane::SlotEnd;
+use super::recorder_slot::SlotEnd;
 use crate::Instant;
 use crate::config::Config;
 use crate::engine::{Action, Engine, EventKind, Input, Permission};
@@ -61,13 +61,18 @@ impl Recorder {
             || self.lost > 0
             || self.pending.len() >= BATCH_BYTES
             || now.since(self.handed_at) >= BATCH_AGE;
-        if !due || self.pending.is_empty() || !self.slot.0.offer(&mut self.pending) {
+        if !due || self.pending.is_empty() {
+            return;
+        }
+        let (config, encoder) = (&self.config, &self.encoder);
+        let end = || encoder.checkpoint(config.clone(), engine.snapshot());
+        if !self.slot.0.offer(&mut self.pending, self.urgent, end) {
             return;
         }
         (self.urgent, self.handed_at) = (false, now);
         if self.lost > 0 {
             let lost = std::mem::take(&mut self.lost);
-            self.encoder.resume(lost, &self.config, &engine.snapshot(), &mut self.pending);
+            self.encoder.resume(lost, self.config.clone(), engine.snapshot(), &mut self.pending);
         }
     }
 }
@@ -79,7 +84,7 @@ impl Drop for Recorder {
 }
 
 /// Whether somebody may soon ask why.
-fn is_decision(action: &Action) -> bool {
+pub(super) fn is_decision(action: &Action) -> bool {
     match action {
         Action::Event(event) => {
             !matches!(event.kind, EventKind::Link { .. } | EventKind::Timeout { .. } | EventKind::Late { .. })

@@ -1,16 +1,18 @@
-//! The record lane: one thread that writes the record of the engine, relives it, and explains its decisions. It
-//! runs behind everything else, and nothing waits for it.
+//! The record lane: one thread that writes the record of the engine, and explains its decisions. It runs behind
+//! everything else, and nothing waits for it.
 
 use super::NodeError;
 use super::events::EventLog;
 use super::explanations::Explanations;
+use super::recorder_slot::{Batch, Slot, SlotEnd};
+use super::reliving::{Reliving, Stretch};
 use super::report::EventReport;
 use crate::Instant;
-use crate::explain::Explainer;
-use crate::replay::{Entry, FileKind, LogLimits, LogWriter, Player, Step, append_frame, entries};
+use crate::explain::Explanation;
+use crate::replay::{Checkpoint, FileKind, LogLimits, LogWriter, append_frame};
 use crate::store::medium::Medium;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// After a failed write so many batches pass before the next attempt.
@@ -43,79 +45,6 @@ impl RecordOptions {
     }
 }
 
-/// Where one full buffer lies between the two threads.
-#[derive(Default)]
-pub(super) struct Slot {
-    waiting: Mutex<Waiting>,
-    filled: Condvar,
-    emptied: Condvar,
-}
-
-#[derive(Default)]
-struct Waiting {
-    bytes: Vec<u8>,
-    closed: bool,
-    busy: bool,
-    done: bool,
-}
-
-impl Slot {
-    /// Exchanges a full buffer for an empty one. False, without waiting, if the lane has not taken the last.
-    pub(super) fn offer(&self, full: &mut Vec<u8>) -> bool {
-        let Ok(mut waiting) = self.waiting.try_lock() else { return false };
-        if !waiting.bytes.is_empty() || waiting.closed {
-            return false;
-        }
-        std::mem::swap(&mut waiting.bytes, full);
-        drop(waiting);
-        self.filled.notify_one();
-        true
-    }
-
-    /// The last bytes, and no more.
-    pub(super) fn close(&self, rest: Vec<u8>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.bytes.extend(rest);
-        waiting.closed = true;
-        drop(waiting);
-        self.filled.notify_one();
-    }
-
-    /// Takes a full buffer for an empty one. False when there will be no more.
-    fn take(&self, empty: &mut Vec<u8>) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.busy = false;
-        self.emptied.notify_all();
-        while waiting.bytes.is_empty() && !waiting.closed {
-            waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-        }
-        empty.clear();
-        std::mem::swap(&mut waiting.bytes, empty);
-        waiting.busy = !empty.is_empty();
-        waiting.busy
-    }
-
-    /// The lane ended.
-    fn finish(&self) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).done = true;
-        self.emptied.notify_all();
-    }
-
-    fn wait_while(&self, limit: Duration, holds: impl Fn(&Waiting) -> bool) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = self.emptied.wait_timeout_while(waiting, limit, |w| !w.done && holds(w));
-    }
-}
-
-/// The recorder's end of the lane: dropping it ends the lane.
-pub(super) struct SlotEnd(pub(super) Arc<Slot>);
-
-impl Drop for SlotEnd {
-    fn drop(&mut self) {
-        self.0.close(Vec::new());
-    }
-}
-
 /// The owner's end of the lane.
 pub(super) struct RecorderLane {
     slot: Arc<Slot>,
@@ -134,9 +63,8 @@ impl RecorderLane {
             // The lowest of the ordinary ranks; where even that is refused, it competes like any other thread.
             let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
             let mut lane = Lane::new(options, explanations, log);
-            let mut bytes = Vec::new();
-            while taken.take(&mut bytes) {
-                lane.take(&bytes);
+            while let Some(batch) = taken.take() {
+                lane.take(batch);
             }
             taken.finish();
         };
@@ -149,12 +77,12 @@ impl RecorderLane {
 
     /// Gives the lane a moment to take care of what was handed over.
     pub(super) fn settle(&self, limit: Duration) {
-        self.slot.wait_while(limit, |w| w.busy || !w.bytes.is_empty());
+        self.slot.settle(limit);
     }
 
     /// Waits for its end, but no longer than `limit`: its disk may hang. The recorder must have been dropped.
     pub(super) fn close(self, limit: Duration) {
-        self.slot.wait_while(limit, |_| true);
+        self.slot.wait_for_the_end(limit);
     }
 }
 
@@ -163,9 +91,9 @@ struct Lane {
     explained: Option<File>,
     explanations: Explanations,
     log: EventLog,
-    player: Option<Player>,
-    explainer: Option<Explainer>,
-    diverged: bool,
+    reliving: Reliving,
+    /// The state where the next batch begins.
+    here: Option<Checkpoint>,
 }
 
 /// One log, and what befell it.
@@ -192,72 +120,40 @@ impl Lane {
             explanations
                 .remember(file.writer.read_back().iter().filter_map(|p| postcard::from_bytes(p).ok()));
         }
-        Self { steps, explained, explanations, log, player: None, explainer: None, diverged: false }
+        Self { steps, explained, explanations, log, reliving: Reliving::default(), here: None }
     }
 
-    fn take(&mut self, frames: &[u8]) {
+    fn take(&mut self, batch: Batch) {
+        let start = std::mem::replace(&mut self.here, batch.end);
+        let at = start.as_ref().map_or(Instant::ZERO, Checkpoint::at);
         if let Some(file) = &mut self.steps {
-            let (player, missed) = (&self.player, u64::from(file.missed));
+            let missed = u64::from(file.missed);
             let begin = |out: &mut Vec<u8>| {
-                if let Some(player) = player {
-                    player.resumption(missed, out);
+                if let Some(start) = &start {
+                    start.resumption(missed, out);
                 }
             };
-            file.append(frames, &self.log, at(player.as_ref()), begin);
+            file.append(&batch.frames, &self.log, at, begin);
         }
-        for entry in entries(frames) {
-            match entry {
-                Ok(entry) => self.relive(&entry),
-                Err(e) => self.note(format!("the record cannot be read back: {e}")),
-            }
+        let (explained, found) =
+            self.reliving.take(Stretch { start, frames: batch.frames }, batch.decided, self.here.as_ref());
+        for found in found {
+            tracing::error!(target: "ha_core", "{found}");
+            self.log.write(EventReport::note(at, "record", None, found));
         }
-    }
-
-    fn relive(&mut self, entry: &Entry) {
-        if matches!(entry, Entry::Life(_) | Entry::Resume(_)) {
-            match Player::begin(entry) {
-                Ok(player) => {
-                    self.explainer = Some(Explainer::new(player.engine()));
-                    self.player = Some(player);
-                }
-                Err(e) => self.note(format!("the record cannot be relived: {e}")),
-            }
-            return;
-        }
-        let Some(player) = &mut self.player else { return };
-        let step = match player.step(entry) {
-            Ok(step) => step,
-            Err(e) => {
-                self.player = None;
-                return self.note(format!("the record cannot be relived: {e}"));
-            }
-        };
-        if !step.same && !std::mem::replace(&mut self.diverged, true) {
-            self.note("the engine, fed its own record, decided otherwise: please report this".into());
-        }
-        self.explain(&step);
-    }
-
-    fn explain(&mut self, step: &Step) {
-        let (Some(player), Some(explainer)) = (&self.player, &mut self.explainer) else { return };
-        for explanation in explainer.observe(player.engine(), step) {
-            if let Some(file) = &mut self.explained {
-                let mut frame = Vec::new();
-                append_frame(&mut frame, &explanation);
-                file.append(&frame, &self.log, step.at, |_| {});
-            }
-            self.explanations.add(explanation);
+        for explanation in explained {
+            self.keep(explanation);
         }
     }
 
-    fn note(&self, message: String) {
-        tracing::error!(target: "ha_core", "{message}");
-        self.log.write(EventReport::note(at(self.player.as_ref()), "record", None, message));
+    fn keep(&mut self, explanation: Explanation) {
+        if let Some(file) = &mut self.explained {
+            let mut frame = Vec::new();
+            append_frame(&mut frame, &explanation);
+            file.append(&frame, &self.log, explanation.at, |_| {});
+        }
+        self.explanations.add(explanation);
     }
-}
-
-fn at(player: Option<&Player>) -> Instant {
-    player.map_or(Instant::ZERO, Player::at)
 }
 
 impl File {

@@ -1,7 +1,7 @@
 //! A device in a file on a real disk, and what tests do with it.
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
-use ha_core::api::{Clock, OwnerRecord, Swap};
+use ha_core::api::{Arbiter, ArbiterError, Clock, OwnerRecord, Swap};
 use ha_core::{Epoch, Incarnation, InitId, Instant, NodeId};
 use ha_storage_shared::{DiskArbiter, DiskArbiterBuilder, Initialisation};
 use std::future::Future;
@@ -55,6 +55,54 @@ pub fn done(swap: Swap) -> u64 {
         Swap::Done { revision } => revision,
         other => panic!("{other:?}"),
     }
+}
+
+/// Both nodes swap against each other until each has won `wins` times: no revision is won twice, and those that nobody
+/// says to have won are swaps whose outcome is unknown. Gives the last revision.
+pub fn contend(path: &Path, wins: usize) -> u64 {
+    let contender = |node: u8| {
+        let path = path.to_owned();
+        thread::spawn(move || compete(&open(&path, node), node, wins))
+    };
+    let threads = [contender(0), contender(1)];
+    let (mut won, mut unknown) = (Vec::new(), 0);
+    for thread in threads {
+        let (revisions, open) = thread.join().unwrap();
+        won.extend(revisions);
+        unknown += open;
+    }
+    let (all, last) = (won.len(), wait(open(path, 0).read(GROUP)).unwrap());
+    won.sort_unstable();
+    won.dedup();
+    assert_eq!((won.len(), all), (2 * wins, 2 * wins), "no revision is won twice");
+    assert!(won.iter().all(|revision| (1..=last.revision).contains(revision)));
+    assert!(last.revision - all as u64 <= unknown, "{} of {}, {unknown} unknown", all, last.revision);
+    assert_eq!(
+        last.record.unwrap().epoch,
+        Epoch(last.revision),
+        "each swap took the epoch after the one it read"
+    );
+    last.revision
+}
+
+/// The revisions that `node` won, and how many of its swaps have an unknown outcome.
+fn compete(arbiter: &DiskArbiter, node: u8, wins: usize) -> (Vec<u64>, u64) {
+    let (mut won, mut unknown) = (Vec::new(), 0);
+    while won.len() < wins {
+        let view = wait(arbiter.read(GROUP)).unwrap();
+        let epoch = view.record.map_or(0, |record| record.epoch.0) + 1;
+        match wait(arbiter.swap(GROUP, view.revision, record(node, epoch))) {
+            Ok(Swap::Done { revision }) => {
+                assert_eq!(revision, view.revision + 1);
+                won.push(revision);
+            }
+            Ok(_) => {}
+            // Overtaken by several swaps of the other: read again, as the caller's contract says.
+            Err(ArbiterError::Unavailable { .. }) => unknown += 1,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    (won, unknown)
 }
 
 struct Unpark(Thread);
