@@ -81,6 +81,8 @@ pub(crate) enum Basis {
     Nothing,
     /// A grant or an exclusion on this proof, whoever it was that went on.
     Survivor(&'static str),
+    /// At least one grant, and all of them on this proof: both nodes may be deceived, one after the other.
+    Grants(&'static str),
     /// It went alone on this proof, and came back to a grant of its own.
     Return { alone: &'static str },
     /// Not checked here: the boot table decides, and its own checks are made while it does.
@@ -317,6 +319,9 @@ impl Basis {
                     && grants.iter().chain(exclusions).any(|p| p == proof)
                     && grants.iter().all(|p| p == proof);
                 (good, format!("at most one grant, and all on {proof}"))
+            }
+            Self::Grants(proof) => {
+                (!grants.is_empty() && grants.iter().all(|g| g == proof), format!("grants on {proof} only"))
             }
             Self::Return { alone } => {
                 let good = grants.len() == 1 && exclusions.first().is_some_and(|e| e == alone);

@@ -323,6 +323,12 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_of_shared_mode_holds_under_random_faults() {
+        let found = ha_core::sim::Cluster::from_config(pair(Mode::Shared)).run(0..150).unwrap();
+        assert!(found.is_sound() && found.faults > 1000, "{found}");
+    }
+
+    #[test]
     fn two_runs_do_not_meet() {
         let (first, _held) = free_block().unwrap();
         assert!(take(first).is_err());

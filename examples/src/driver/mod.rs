@@ -30,7 +30,7 @@ mod writes;
 
 use crate::chassis::FenceMode;
 use crate::chassis::power::end_descendants;
-use crate::node::{Mode, Sabotage};
+use crate::node::Sabotage;
 use crate::start::{boot_ns, deadline};
 use clap::Parser;
 use client::{Clients, Seen};
@@ -369,8 +369,8 @@ impl Run<'_> {
         let gap = self.fault_free_gap(&seen.acknowledged, None, from);
         let stalls = &self.probes.stalls;
         let dual = acts::dual_active_ns(&seen.acts, |from, to| stalls.longest_ns(from, to));
-        let (written_at_once, mut notes) = self.judge_writes()?;
-        notes.extend(self.layout.notice());
+        let (written_at_once, note) = writes::judge(self.layout, self.wall_clock)?;
+        let notes = note.into_iter().chain(self.layout.notice()).collect();
         let faults =
             self.done.iter().map(|one| judged(one, &self.spans, self.proof, &seen.acknowledged, gap, stalls));
         let mut report = Report {
@@ -403,22 +403,6 @@ impl Run<'_> {
         report.judge(self.options.strict, broken_off);
         write_details(&self.layout.dir, &balance, &seen.acts)?;
         Ok(report)
-    }
-}
-
-impl Run<'_> {
-    /// For how long two grants wrote to the one store at once, and what is worth knowing of it.
-    fn judge_writes(&self) -> std::io::Result<(u64, Vec<String>)> {
-        if self.layout.mode == Mode::Mirror {
-            return Ok((0, Vec::new()));
-        }
-        if WallClock::now().was_stepped_since(self.wall_clock) {
-            return Ok((0, vec!["the wall clock was set during the run: file times are not judged".into()]));
-        }
-        let overlap = writes::overlap_ns(&writes::read(&self.layout.tree(0))?);
-        let note =
-            format!("an older grant's mail became visible {:.3} ms after a newer one's", in_ms(overlap));
-        Ok((overlap, (overlap > 0).then_some(note).into_iter().collect()))
     }
 }
 

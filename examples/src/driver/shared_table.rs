@@ -63,7 +63,7 @@ impl Fault {
             },
             Self::IsolationLying | Self::ReplicationCut | Self::CutThenPowerLoss => Expected {
                 owner: Owner::Either,
-                basis: Basis::Survivor("Fenced"),
+                basis: Basis::Grants("Fenced"),
                 epoch: Step::Any,
                 pause: Pause::Unbounded,
                 shots: None,
@@ -77,13 +77,16 @@ mod tests {
     use super::*;
     use crate::driver::fault::Found;
 
-    fn wrong(fault: Fault, same_owner: bool, step: u64, grants: &[&str], shots: u64) -> usize {
+    fn spans() -> Spans {
         let (dead, fence, slot, feed, stop) = (ms(250), ms(200), ms(290), ms(275), ms(1850));
-        let spans = Spans { mode: Mode::Shared, dead, fence, slot, feed, stop, swap: ms(200) };
+        Spans { mode: Mode::Shared, dead, fence, slot, feed, stop, swap: ms(200) }
+    }
+
+    fn wrong(fault: Fault, same_owner: bool, step: u64, grants: &[&str], shots: u64) -> usize {
         let grants = grants.iter().map(|s| (*s).to_owned()).collect();
         let (epoch_before, epoch_after) = (4, 4 + step);
         let found = Found { same_owner, epoch_before, epoch_after, grants, exclusions: vec![], shots };
-        fault.expected(&spans, !same_owner).differences(&found).len()
+        fault.expected(&spans(), !same_owner).differences(&found).len()
     }
 
     #[test]
@@ -104,17 +107,15 @@ mod tests {
     }
 
     #[test]
+    fn a_lie_may_be_believed_by_both_in_turn() {
+        assert_eq!(wrong(Fault::IsolationLying, true, 6, &["Fenced", "Fenced"], 2), 0);
+        assert_eq!(wrong(Fault::IsolationLying, true, 6, &["Fenced", "StillOwner"], 2), 1);
+        assert_eq!(wrong(Fault::IsolationLying, true, 0, &[], 0), 1);
+    }
+
+    #[test]
     fn no_slot_is_waited_for_and_every_grant_asks_the_disk() {
-        let spans = Spans {
-            mode: Mode::Shared,
-            dead: ms(250),
-            fence: ms(200),
-            slot: ms(290),
-            feed: ms(275),
-            stop: ms(1850),
-            swap: ms(200),
-        };
-        let pause = |fault: Fault| fault.expected(&spans, true).pause;
+        let pause = |fault: Fault| fault.expected(&spans(), true).pause;
         assert_eq!(pause(Fault::FreezeLong), Pause::AtMost(ms(850)));
         assert_eq!(pause(Fault::Switchover), Pause::AtMost(ms(250)));
         assert_eq!(pause(Fault::PowerLossStandby), Pause::AtMost(Duration::ZERO));

@@ -1,6 +1,9 @@
 //! Whether two grants ever wrote to the one store at once, judged from the store itself: by the grant in each file's name,
 //! and by when the file got that name.
 
+use super::layout::Layout;
+use super::report::in_ms;
+use crate::node::Mode;
 use crate::start::boot_ns;
 use std::fs;
 use std::io;
@@ -17,6 +20,19 @@ pub(crate) struct Write {
     epoch: u64,
     /// On the wall clock, as files have it.
     at_ns: i64,
+}
+
+/// For how long two grants wrote to the one store at once since `begun`, and what is worth knowing of it.
+pub(crate) fn judge(layout: &Layout, begun: WallClock) -> io::Result<(u64, Option<String>)> {
+    if layout.mode == Mode::Mirror {
+        return Ok((0, None));
+    }
+    if WallClock::now().was_stepped_since(begun) {
+        return Ok((0, Some("the wall clock was set during the run: file times are not judged".into())));
+    }
+    let overlap = overlap_ns(&read(&layout.tree(0))?);
+    let note = format!("an older grant's mail became visible {:.3} ms after a newer one's", in_ms(overlap));
+    Ok((overlap, (overlap > 0).then_some(note)))
 }
 
 /// The longest time for which an older grant's messages still became visible after the first one of a newer grant.
