@@ -4,6 +4,8 @@ use super::fault::{Basis, Expected, Fault, Owner, Pause, RELEASED, SHORT_FREEZE,
 use crate::node::Mode;
 use std::time::Duration;
 
+/// What a node's end and boot may cost the other one that shares its few processors; two machines know no such thing.
+const ONE_MACHINE: Duration = ms(50);
 const FENCED: Basis = Basis::Grant(&["Fenced"]);
 
 impl Fault {
@@ -49,8 +51,9 @@ impl Fault {
             // Without a mirror's stream nothing shows life but the beats: a cut of all of them is an isolation.
             Self::GuardianThenChild | Self::FreezeLong | Self::HeartbeatCut | Self::Isolation => shot(),
             Self::FreezeShort => stayed(SHORT_FREEZE + ms(100)),
-            // The owner needs nobody: it goes on in its epoch.
-            Self::PowerLossStandby | Self::NetworkCut | Self::IsolationNofence => stayed(Duration::ZERO),
+            // The owner needs nobody: it goes on in its epoch. But a node that dies and boots takes its processors.
+            Self::NetworkCut | Self::IsolationNofence => stayed(Duration::ZERO),
+            Self::PowerLossStandby => stayed(ONE_MACHINE),
             Self::NetworkCutActive => moved(Basis::Grant(&["Released"]), ms(500)),
             Self::StopFails => moved(Basis::Grant(&["Released{forced}"]), spans.stop),
             Self::Switchover => moved(Basis::Grant(&["Released"]), ms(50)),
@@ -118,6 +121,6 @@ mod tests {
         let pause = |fault: Fault| fault.expected(&spans(), true).pause;
         assert_eq!(pause(Fault::FreezeLong), Pause::AtMost(ms(850)));
         assert_eq!(pause(Fault::Switchover), Pause::AtMost(ms(250)));
-        assert_eq!(pause(Fault::PowerLossStandby), Pause::AtMost(Duration::ZERO));
+        assert_eq!(pause(Fault::NetworkCut), Pause::AtMost(Duration::ZERO));
     }
 }
