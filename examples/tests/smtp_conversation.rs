@@ -207,6 +207,22 @@ async fn a_stop_cuts_off_who_does_not_end_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_stop_waits_for_what_outlives_its_client() {
+    let rig = Rig::start().await;
+    let every = rig.store.settled.available_permits();
+    rig.store.settled.forget_permits(every);
+    let ctx = rig.ctx();
+    let mut stop = rig.service.stop(&ctx);
+    tokio::select! {
+        ended = &mut stop => panic!("stopped while the store still wrote: {ended:?}"),
+        () = rig.store.settling.notified() => {}
+    }
+    assert!(futures::poll!(&mut stop).is_pending());
+    rig.store.settled.add_permits(1);
+    stop.await.unwrap();
+}
+
+#[tokio::test]
 async fn one_client_too_many_is_told_so() {
     let rig = Rig::with(Limits { sessions: 2, ..Limits::default() }).await;
     let _held = [rig.connect().await, rig.connect().await];

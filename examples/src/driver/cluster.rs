@@ -144,16 +144,16 @@ pub(crate) fn in_words(statuses: &Statuses) -> String {
                 g.role, g.epoch, g.protection, g.viable, g.set
             )
         });
-        format!("{name}: {group}, peer {} ({}), mirror {}", peer.state, links.join(", "), status.mirror)
+        format!("{name}: {group}, peer {} ({}), data {}", peer.state, links.join(", "), status.data)
     };
     NODES.into_iter().zip(statuses).map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// Both nodes serve the pair, and everything acknowledged is on both.
+/// Both nodes serve the pair, and everything acknowledged is on both. An owner of shared data has no copy to protect.
 pub(crate) fn is_whole(statuses: &Statuses) -> bool {
     let Some(owner) = active(statuses) else { return false };
     let group = |n: usize| statuses[n].as_ref().and_then(mail);
-    let protected = group(owner).is_some_and(|g| g.protection == "full");
+    let protected = group(owner).is_some_and(|g| matches!(&*g.protection, "full" | "none"));
     let standby = group(1 - owner).is_some_and(|g| g.role == "standby" && g.viable && g.question.is_none());
     let linked = statuses
         .iter()

@@ -1,5 +1,6 @@
 //! The faults by name, and what must come out of each: the table of `docs/FAULTS.md`.
 
+use crate::node::Mode;
 use ha_core::config::Config;
 use ha_core::timing::{FaultKind, Proof};
 use std::time::Duration;
@@ -56,7 +57,7 @@ impl Fault {
 /// How long a short freeze lasts: longer than *suspect*, shorter than the earliest *dead*.
 pub(crate) const SHORT_FREEZE: Duration = Duration::from_millis(150);
 
-const fn ms(n: u64) -> Duration {
+pub(super) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
@@ -80,6 +81,8 @@ pub(crate) enum Basis {
     Nothing,
     /// A grant or an exclusion on this proof, whoever it was that went on.
     Survivor(&'static str),
+    /// At least one grant, and all of them on this proof: both nodes may be deceived, one after the other.
+    Grants(&'static str),
     /// It went alone on this proof, and came back to a grant of its own.
     Return { alone: &'static str },
     /// Not checked here: the boot table decides, and its own checks are made while it does.
@@ -111,16 +114,19 @@ pub(crate) struct Expected {
     pub(crate) shots: Option<u64>,
 }
 
-const RELEASED: Basis = Basis::Grant(&["Released", "Released{forced}"]);
+pub(super) const RELEASED: Basis = Basis::Grant(&["Released", "Released{forced}"]);
 
 /// The durations that the table speaks of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spans {
-    dead: Duration,
-    fence: Duration,
-    slot: Duration,
-    feed: Duration,
-    stop: Duration,
+    pub(super) mode: Mode,
+    pub(super) dead: Duration,
+    pub(super) fence: Duration,
+    pub(super) slot: Duration,
+    pub(super) feed: Duration,
+    pub(super) stop: Duration,
+    /// The shared disk's answer.
+    pub(super) swap: Duration,
 }
 
 impl Spans {
@@ -128,11 +134,13 @@ impl Spans {
         let stops: Duration = config.groups.iter().flat_map(|g| &g.resources).map(|r| r.stop_timeout).sum();
         let demotions: Duration = config.groups.iter().filter(|g| g.mirrored).map(|g| g.demote_timeout).sum();
         Self {
+            mode: if config.groups.iter().any(|g| g.shared) { Mode::Shared } else { Mode::Mirror },
             dead: config.latest_dead(),
             fence: config.fence.as_ref().map_or(Duration::ZERO, |f| f.timeout + f.effect),
             slot: config.slot(),
             feed: config.timing.feed_limit,
             stop: stops + demotions + config.timing.kill_grace + ms(200),
+            swap: config.arbiter.as_ref().map_or(Duration::ZERO, |a| a.answer_timeout),
         }
     }
 }
@@ -172,9 +180,16 @@ impl Fault {
         proof.outage(kind).total
     }
 
-    /// What the table demands. `other` is whether the other node owns the group now: who survives an isolation decides
+    /// What the table of the run's mode demands. `other` is whether the other node owns the group now: who survives an isolation decides
     /// whose slot it was.
     pub(crate) fn expected(self, spans: &Spans, other: bool) -> Expected {
+        match spans.mode {
+            Mode::Mirror => self.expected_of_mirror(spans, other),
+            Mode::Shared => self.expected_of_shared(spans),
+        }
+    }
+
+    fn expected_of_mirror(self, spans: &Spans, other: bool) -> Expected {
         let moved = |basis, pause| Expected {
             owner: Owner::Other,
             basis,
@@ -305,6 +320,9 @@ impl Basis {
                     && grants.iter().all(|p| p == proof);
                 (good, format!("at most one grant, and all on {proof}"))
             }
+            Self::Grants(proof) => {
+                (!grants.is_empty() && grants.iter().all(|g| g == proof), format!("grants on {proof} only"))
+            }
             Self::Return { alone } => {
                 let good = grants.len() == 1 && exclusions.first().is_some_and(|e| e == alone);
                 (good, format!("alone on {alone}, then one grant at its return"))
@@ -320,7 +338,8 @@ mod tests {
     use super::*;
 
     fn spans() -> Spans {
-        Spans { dead: ms(250), fence: ms(200), slot: ms(290), feed: ms(275), stop: ms(1850) }
+        let (dead, fence, slot, feed, stop) = (ms(250), ms(200), ms(290), ms(275), ms(1850));
+        Spans { mode: Mode::Mirror, dead, fence, slot, feed, stop, swap: Duration::ZERO }
     }
 
     fn found(same_owner: bool, step: u64, grants: &[&str], exclusions: &[&str], shots: u64) -> Found {

@@ -4,19 +4,19 @@ use super::cluster::{Cluster, DriveError, Statuses, active, in_words, is_whole, 
 use super::fault::{Fault, Found, SHORT_FREEZE};
 use super::layout::{DATAGRAMS, NODES, SERIAL};
 use crate::chassis::{FenceMode, Order};
-use crate::node::{MIRROR_LINK, Question};
+use crate::node::{MIRROR_LINK, Mode, Question};
 use crate::relay::Action;
 use crate::start::boot_ns;
 use std::time::{Duration, Instant};
 
 /// How long a fault's effect may take to be seen, whatever its own limit is.
-const EFFECT: Duration = Duration::from_secs(15);
+pub(super) const EFFECT: Duration = Duration::from_secs(15);
 /// How long the pair may take to be whole again.
 pub(crate) const WHOLE: Duration = Duration::from_secs(30);
 /// How long the effect is watched before the pair is mended.
-const HOLD: Duration = Duration::from_millis(300);
+pub(super) const HOLD: Duration = Duration::from_millis(300);
 
-const fn ms(n: u64) -> Duration {
+pub(super) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
@@ -36,9 +36,9 @@ pub(crate) struct Inflicted {
 }
 
 /// One fault under way.
-struct Injury<'a> {
-    cluster: &'a Cluster<'a>,
-    owner: usize,
+pub(super) struct Injury<'a> {
+    pub(super) cluster: &'a Cluster<'a>,
+    pub(super) owner: usize,
     epoch: u64,
     from_ns: u64,
     shots: [u64; 2],
@@ -100,16 +100,19 @@ fn epoch_of(statuses: &Statuses, node: usize) -> u64 {
     statuses[node].as_ref().and_then(mail).map_or(0, |group| group.epoch)
 }
 
-fn protection(statuses: &Statuses, node: usize) -> &str {
+pub(super) fn protection(statuses: &Statuses, node: usize) -> &str {
     statuses[node].as_ref().and_then(mail).map_or("", |group| &group.protection)
 }
 
-fn role(statuses: &Statuses, node: usize) -> &str {
+pub(super) fn role(statuses: &Statuses, node: usize) -> &str {
     statuses[node].as_ref().and_then(mail).map_or("", |group| &group.role)
 }
 
 impl Injury<'_> {
     fn run(&mut self, fault: Fault) -> Result<(), DriveError> {
+        if let (Mode::Shared, Some(done)) = (self.cluster.layout.mode, self.run_shared(fault)) {
+            return done;
+        }
         match fault {
             Fault::PowerLossActive => self.power_loss_active(),
             Fault::PowerLossStandby => self.power_loss_standby(),
@@ -133,16 +136,16 @@ impl Injury<'_> {
         }
     }
 
-    fn standby(&self) -> usize {
+    pub(super) fn standby(&self) -> usize {
         1 - self.owner
     }
 
-    fn order(&self, node: usize, order: Order) -> Result<String, DriveError> {
+    pub(super) fn order(&self, node: usize, order: Order) -> Result<String, DriveError> {
         self.cluster.order(node, order)
     }
 
     /// Notes what is not as it should be; the run goes on.
-    fn check(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+    pub(super) fn check(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
         if !holds {
             self.wrong.push(otherwise());
         }
@@ -152,7 +155,7 @@ impl Injury<'_> {
         self.turn(&[DATAGRAMS[0], DATAGRAMS[1], SERIAL, MIRROR_LINK], action)
     }
 
-    fn turn(&self, paths: &[&str], action: Action) -> Result<(), DriveError> {
+    pub(super) fn turn(&self, paths: &[&str], action: Action) -> Result<(), DriveError> {
         paths.iter().try_for_each(|path| self.cluster.turn(path, action))
     }
 
@@ -280,7 +283,7 @@ impl Injury<'_> {
         Ok([now[0] - self.shots[0], now[1] - self.shots[1]])
     }
 
-    fn isolation(&mut self) -> Result<(), DriveError> {
+    pub(super) fn isolation(&mut self) -> Result<(), DriveError> {
         self.all_cables(Action::Cut)?;
         let ended = self.while_isolated();
         self.all_cables(Action::Heal)?;
@@ -305,8 +308,9 @@ impl Injury<'_> {
             }
         };
         let survivor = 1 - victim;
+        // An owner of shared data has no copy to exclude: its protection is "none".
         self.cluster.wait("the survivor to serve alone", EFFECT, |s| {
-            role(s, survivor) == "active" && protection(s, survivor) == "standalone"
+            role(s, survivor) == "active" && matches!(protection(s, survivor), "standalone" | "none")
         })?;
         self.cluster.sleep(HOLD)?;
         self.power_on_again(victim)?;
@@ -355,13 +359,7 @@ impl Injury<'_> {
     }
 
     fn both_down(&mut self) -> Result<(), DriveError> {
-        for first in [self.owner, self.standby()] {
-            self.both_off()?;
-            self.order(first, Order::On)?;
-            self.cluster.sleep(ms(1000))?;
-            self.order(1 - first, Order::On)?;
-            self.cluster.wait(&format!("both to be back, {} first", NODES[first]), WHOLE, is_whole)?;
-        }
+        self.both_return()?;
         // What both hold says nothing about who went on: one alone must ask.
         self.both_off()?;
         let one = self.owner;
@@ -377,8 +375,20 @@ impl Injury<'_> {
         self.order(1 - one, Order::On).map(drop)
     }
 
+    /// Both lose their power and return one second apart, in either order.
+    pub(super) fn both_return(&self) -> Result<(), DriveError> {
+        for first in [self.owner, self.standby()] {
+            self.both_off()?;
+            self.order(first, Order::On)?;
+            self.cluster.sleep(ms(1000))?;
+            self.order(1 - first, Order::On)?;
+            self.cluster.wait(&format!("both to be back, {} first", NODES[first]), WHOLE, is_whole)?;
+        }
+        Ok(())
+    }
+
     /// At rest first: a power loss during a change of the in-sync set is another fault.
-    fn both_off(&self) -> Result<(), DriveError> {
+    pub(super) fn both_off(&self) -> Result<(), DriveError> {
         self.cluster.wait("the pair to be whole before both lose power", WHOLE, is_whole)?;
         // At one instant, so that neither journal gets what the other one lacks.
         std::thread::scope(|scope| {

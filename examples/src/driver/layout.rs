@@ -3,13 +3,18 @@
 use super::options::Options;
 use crate::chassis::{ChassisConfig, FenceMode};
 use crate::node::{
-    ADDRESS, Disk, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, Sabotage,
+    ADDRESS, Data, Disk, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, Mode, NodeSettings, SIDECAR, Sabotage,
+    SharedPlace,
 };
 use crate::relay::{DatagramPath, OutsidePath, RelayConfig, StreamPath};
-use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
+use ha_core::config::{
+    ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, GroupPolicy, LinkConfig, OutsidePolicy,
+    ResourceConfig, TimingConfig,
+};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::{InitId, StoreId};
 use ha_heartbeat::LinkAddress;
+use ha_storage_shared::{AcceptStaleReads, DiskArbiter, DiskError, Initialisation};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -38,6 +43,15 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// How long the mirror's stream may be silent before the live peer is asked for its consent.
 const MIRROR_STALL: Duration = Duration::from_millis(100);
 
+/// The owner's lease on the shared disk. Nothing rests on its end here (no host's pauses are trusted): it is how long the
+/// disk's word that the owner lives counts. The renewals, a fifth of it apart, are when an owner that was replaced
+/// behind its back learns of it.
+const LEASE: Duration = Duration::from_secs(3);
+/// How long one answer of the disk may take.
+const DISK_ANSWER: Duration = Duration::from_millis(200);
+/// How long the other node must reach more of the outside before the mail moves there. Mail goes on meanwhile.
+const OUTSIDE_HOLD_OFF: Duration = Duration::from_millis(200);
+
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
@@ -47,6 +61,10 @@ pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
     block: [u8; 2],
     pub(crate) config: Config,
+    pub(crate) mode: Mode,
+    init: InitId,
+    /// The one store, in shared mode.
+    shared: Option<SharedPlace>,
     sabotage: Option<Sabotage>,
     disk: Disk,
     _taken: TcpListener,
@@ -61,8 +79,22 @@ impl Layout {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let (block, taken) = free_block()?;
-        let config = pair();
-        Ok(Self { dir, block, config, sabotage: options.sabotage, disk: options.disk(), _taken: taken })
+        let (mode, init) = (options.mode, InitId(u128::from_le_bytes(random()?)));
+        let shared = match mode {
+            Mode::Mirror => None,
+            Mode::Shared => Some(make_shared(&dir.join("shared"), init)?),
+        };
+        let (sabotage, disk) = (options.sabotage, options.disk());
+        Ok(Self { dir, block, config: pair(mode), mode, init, shared, sabotage, disk, _taken: taken })
+    }
+
+    /// What is worth knowing about the arbiter's file.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let place = self.shared.as_ref().filter(|place| !place.direct)?;
+        Some(format!(
+            "{} gives no direct I/O: both nodes read this machine's one page cache, which only one machine has",
+            place.arbiter.display()
+        ))
     }
 
     fn at(&self, host: u8, port: u16) -> SocketAddr {
@@ -100,9 +132,12 @@ impl Layout {
         self.node_dir(node).join("events.jsonl")
     }
 
-    /// The mail that a node stores, as readers see it.
+    /// The mail that a node stores, as readers see it: in shared mode the same for both.
     pub(crate) fn tree(&self, node: usize) -> PathBuf {
-        self.node_dir(node).join("mirror").join("root")
+        match &self.shared {
+            Some(place) => place.store.clone(),
+            None => self.node_dir(node).join("mirror").join("root"),
+        }
     }
 
     pub(crate) fn relay(&self) -> RelayConfig {
@@ -144,13 +179,12 @@ impl Layout {
     pub(crate) fn install(&self, ttys: &[PathBuf; 2]) -> io::Result<()> {
         let mut key = OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.key())?;
         key.write_all(&random::<32>()?)?;
-        let init = InitId(u128::from_le_bytes(random()?));
         for (node, tty) in ttys.iter().enumerate() {
             let dir = self.node_dir(node);
             fs::create_dir_all(dir.join("state"))?;
             let store = StoreId(u128::from_le_bytes(random()?));
             let medium = Arc::new(RealMedium::create(dir.join("state"))?);
-            drop(FileStateStore::initialise(medium, init, store).map_err(io::Error::other)?);
+            drop(FileStateStore::initialise(medium, self.init, store).map_err(io::Error::other)?);
             let settings = serde_json::to_string_pretty(&self.settings(node, tty))?;
             fs::write(dir.join("settings.json"), settings)?;
         }
@@ -173,24 +207,45 @@ impl Layout {
             dir: self.node_dir(node),
             key: self.key(),
             links: udp.chain([serial]).collect(),
-            mirror: MirrorAddresses {
-                listen: self.node_at(node, MIRROR_PORT),
-                peer: self.relay_at(1, MIRROR_PORT),
-            },
+            data: self.data(node),
             service: self.service(),
             control: self.node_control(node),
             peer_bmc: self.node_at(1 - node, BMC_PORT),
             outside: self.relay_at(node, OUTSIDE_PORT),
-            disk: self.disk,
             sabotage: self.sabotage,
         }
     }
+
+    fn data(&self, node: usize) -> Data {
+        if let Some(place) = &self.shared {
+            return Data::Shared(place.clone());
+        }
+        let addresses =
+            MirrorAddresses { listen: self.node_at(node, MIRROR_PORT), peer: self.relay_at(1, MIRROR_PORT) };
+        Data::Mirror { addresses, disk: self.disk }
+    }
+}
+
+/// Makes the one store's directory, and the arbiter's file beside it: past the page cache where that is possible.
+fn make_shared(dir: &Path, init: InitId) -> io::Result<SharedPlace> {
+    fs::create_dir_all(dir)?;
+    let arbiter = dir.join("arbiter");
+    let wanted = Initialisation::new(init, [GROUP]);
+    let direct = match DiskArbiter::initialise(&arbiter, &wanted) {
+        Ok(()) => true,
+        Err(DiskError::NoDirectIo { .. }) => {
+            let buffered = wanted.overwrite().buffered(AcceptStaleReads);
+            DiskArbiter::initialise(&arbiter, &buffered).map_err(io::Error::other)?;
+            false
+        }
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    Ok(SharedPlace { store: dir.join("mail"), arbiter, init, direct })
 }
 
 /// The pair's configuration, the same on both nodes.
-fn pair() -> Config {
+fn pair(mode: Mode) -> Config {
     let mail = GroupConfig::new(GROUP)
-        .mirrored()
         .then(ResourceConfig::new(ADDRESS))
         .then(ResourceConfig::new(SIDECAR))
         .then(ResourceConfig::new(MAIL));
@@ -198,9 +253,19 @@ fn pair() -> Config {
         .link(LinkConfig::datagram(DATAGRAMS[0], ms(20), ms(200)))
         .link(LinkConfig::datagram(DATAGRAMS[1], ms(20), ms(200)))
         .link(LinkConfig::serial(SERIAL, ms(40), ms(250), BAUD))
-        .link(LinkConfig::evidence(MIRROR_LINK, ms(60), ms(250)))
-        .group(mail)
         .fence(FenceConfig::new(ms(200)));
+    let config = match mode {
+        Mode::Mirror => {
+            config.link(LinkConfig::evidence(MIRROR_LINK, ms(60), ms(250))).group(mail.mirrored())
+        }
+        Mode::Shared => {
+            let outside = OutsidePolicy::new(1, OUTSIDE_HOLD_OFF);
+            let mut mail = mail.shared();
+            mail.policy = GroupPolicy::default().with_outside(Some(outside));
+            let disk = ArbiterConfig::new(ArbiterKind::Disk, LEASE).with_answer_timeout(DISK_ANSWER);
+            config.group(mail).arbiter(disk)
+        }
+    };
     let timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
     config.timing(timing.with_mirror_stall(MIRROR_STALL))
 }
@@ -251,8 +316,16 @@ mod tests {
 
     #[test]
     fn the_configuration_is_proven_safe() {
-        let proof = ha_core::timing::prove(&pair()).unwrap();
-        assert!(proof.outages.iter().all(|o| o.total.is_some()));
+        for mode in [Mode::Mirror, Mode::Shared] {
+            let proof = ha_core::timing::prove(&pair(mode)).unwrap();
+            assert!(proof.outages.iter().all(|o| o.total.is_some()), "{mode:?}: {proof}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_of_shared_mode_holds_under_random_faults() {
+        let found = ha_core::sim::Cluster::from_config(pair(Mode::Shared)).run(0..150).unwrap();
+        assert!(found.is_sound() && found.faults > 1000, "{found}");
     }
 
     #[test]

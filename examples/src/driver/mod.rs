@@ -3,7 +3,8 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `fault`, `inflict` | the fault table; how each fault is inflicted and mended |
-//! | `acts`, `ledger`, `gaps` | the pure judgements: twice active, lost, paused |
+//! | `shared_table`, `inflict_shared` | the same where both nodes share one store, as far as it differs |
+//! | `acts`, `writes`, `ledger`, `gaps` | the pure judgements: twice active (as clients saw it, as the store did), lost, paused |
 //! | `client`, `message`, `stores` | the mail: delivered, made, found again |
 //! | `cluster`, `layout` | processes, sockets, addresses, configuration |
 //! | `stall` | what this machine itself stood still |
@@ -16,13 +17,16 @@ mod echo;
 mod fault;
 mod gaps;
 mod inflict;
+mod inflict_shared;
 mod layout;
 mod ledger;
 mod message;
 mod options;
 mod report;
+mod shared_table;
 mod stall;
 mod stores;
+mod writes;
 
 use crate::chassis::FenceMode;
 use crate::chassis::power::end_descendants;
@@ -46,6 +50,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use writes::WallClock;
 
 /// Fault-free time before the first fault and between two.
 const CALM: Duration = Duration::from_millis(1200);
@@ -67,6 +72,7 @@ pub fn main() -> ExitCode {
 }
 
 fn demonstrate(options: &Options) -> Result<Report, Box<dyn Error>> {
+    options.check()?;
     let faults = options.faults()?;
     // Whoever loses its parent here comes to this process, and is ended with it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -162,7 +168,7 @@ impl Place {
 
 fn introduce(layout: &Layout, proof: &Proof, faults: &[Fault]) {
     println!("mail is delivered to {}, everything is in {}", layout.service(), layout.dir.display());
-    for notice in &proof.notices {
+    for notice in proof.notices.iter().map(ToString::to_string).chain(layout.notice()) {
         println!("notice: {notice}");
     }
     println!("\npredicted longest pauses");
@@ -219,6 +225,7 @@ struct Run<'a> {
     probes: Probes,
     progress: Progress,
     started: Instant,
+    wall_clock: WallClock,
     done: Vec<Inflicted>,
 }
 
@@ -247,6 +254,7 @@ fn run(
         probes,
         progress,
         started: Instant::now(),
+        wall_clock: WallClock::now(),
         done: Vec::new(),
     };
     cluster.wait("the pair to be whole after its start", WHOLE, is_whole)?;
@@ -361,11 +369,13 @@ impl Run<'_> {
         let gap = self.fault_free_gap(&seen.acknowledged, None, from);
         let stalls = &self.probes.stalls;
         let dual = acts::dual_active_ns(&seen.acts, |from, to| stalls.longest_ns(from, to));
+        let (written_at_once, note) = writes::judge(self.layout, self.wall_clock)?;
+        let notes = note.into_iter().chain(self.layout.notice()).collect();
         let faults =
             self.done.iter().map(|one| judged(one, &self.spans, self.proof, &seen.acknowledged, gap, stalls));
         let mut report = Report {
             verdict: "fail",
-            mode: "mirror",
+            mode: self.layout.mode.name(),
             acknowledged: 0,
             present: 0,
             lost: 0,
@@ -374,7 +384,7 @@ impl Run<'_> {
             forbidden_duplicates: 0,
             damaged: 0,
             refused_attempts: seen.refused,
-            dual_active_ms: in_ms(dual),
+            dual_active_ms: in_ms(dual.max(written_at_once)),
             epoch_first: seen.acts.iter().map(|a| a.epoch).min().unwrap_or(0),
             epoch_last: seen.acts.iter().map(|a| a.epoch).max().unwrap_or(0),
             stores_identical: first == second,
@@ -383,7 +393,7 @@ impl Run<'_> {
             seconds: self.started.elapsed().as_secs_f64(),
             faults: faults.collect(),
             failures: Vec::new(),
-            notes: Vec::new(),
+            notes,
         };
         report.count(&balance);
         if self.done.iter().any(|one| one.fault == Fault::IsolationLying) {

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use crate::chassis::FenceMode;
-use crate::node::{Disk, Sabotage};
+use crate::node::{Disk, Mode, Sabotage};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use std::time::Duration;
 #[derive(clap::Parser, Clone, Debug)]
 #[command(name = "mail-pair", version)]
 pub(crate) struct Options {
+    /// Where the mail is kept
+    #[arg(long, value_enum, default_value = "mirror")]
+    pub(crate) mode: Mode,
     /// Which faults: a list such as process-kill,switchover, "default" (within 90 s), "all", or "none"
     #[arg(long, default_value = "default", value_name = "LIST")]
     pub(crate) faults: String,
@@ -62,11 +65,44 @@ fn seconds(text: &str) -> Result<f64, String> {
 impl Options {
     /// The faults to inflict, in order.
     pub(crate) fn faults(&self) -> Result<Vec<Fault>, String> {
+        let possible = |list: &[Fault]| list.iter().copied().filter(|f| f.exists_in(self.mode)).collect();
         match self.faults.as_str() {
             "none" | "" => Ok(Vec::new()),
-            "default" => Ok(Fault::DEFAULT.to_vec()),
-            "all" => Ok(Fault::ALL.to_vec()),
-            list => list.split(',').map(|name| Fault::named(name.trim())).collect(),
+            "default" => Ok(possible(Fault::DEFAULT)),
+            "all" => Ok(possible(Fault::ALL)),
+            list => list.split(',').map(|name| self.fault(name.trim())).collect(),
+        }
+    }
+
+    fn fault(&self, name: &str) -> Result<Fault, String> {
+        let fault = Fault::named(name)?;
+        if fault.exists_in(self.mode) {
+            return Ok(fault);
+        }
+        Err(format!(
+            "found fault \"{name}\" with --mode shared, which has no replication to cut; leave it out, or use --mode mirror"
+        ))
+    }
+
+    /// Refuses what does not go together.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.mode == Mode::Mirror {
+            return Ok(());
+        }
+        let refused = |found: &str, why: &str| {
+            Err(format!("found {found} with --mode shared, which {why}; leave it out, or use --mode mirror"))
+        };
+        match (self.sabotage, self.disk) {
+            (Some(Sabotage::NoExclusion), _) => {
+                refused("--sabotage no-exclusion", "has one store and no other copy to exclude")
+            }
+            (Some(Sabotage::NoFsyncWait), _) => {
+                refused("--sabotage no-fsync-wait", "has no journal of its own on a disk that could lose it")
+            }
+            (_, Some(Disk::Volatile)) => {
+                refused("--disk volatile", "has no journal of its own on a disk that could lose it")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -98,6 +134,25 @@ mod tests {
         assert_eq!(faults("none"), Ok(vec![]));
         assert!(faults("fire").unwrap_err().contains("process-kill"));
         assert!(!faults("all").unwrap().contains(&Fault::IsolationLying));
+    }
+
+    #[test]
+    fn shared_mode_refuses_what_is_about_replication() {
+        let shared = |more: &[&str]| parse(&[&["--mode", "shared"], more].concat()).unwrap();
+        let all = shared(&["--faults", "all"]).faults().unwrap();
+        assert!(all.contains(&Fault::Isolation) && all.len() + 2 == Fault::ALL.len(), "{all:?}");
+        for name in ["replication-cut", "process-kill,cut-then-power-loss"] {
+            let refused = shared(&["--faults", name]).faults().unwrap_err();
+            assert!(refused.contains("use --mode mirror"), "{refused}");
+        }
+        for arguments in
+            [["--sabotage", "no-exclusion"], ["--sabotage", "no-fsync-wait"], ["--disk", "volatile"]]
+        {
+            let refused = shared(&arguments).check().unwrap_err();
+            assert!(refused.contains(arguments[1]), "{refused}");
+            assert_eq!(parse(&arguments).unwrap().check(), Ok(()));
+        }
+        assert_eq!(shared(&["--sabotage", "no-fence"]).check(), Ok(()));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::inflict::Inflicted;
 use super::layout::NODES;
 use super::ledger::Balance;
 use super::{gaps, stall::Stalls};
+use crate::node::Mode;
 use ha_core::timing::Proof;
 use serde::Serialize;
 use std::fmt;
@@ -130,6 +131,7 @@ pub(crate) struct Report {
     /// The epochs of the first and of the last reply: equal if the service never moved.
     pub(crate) epoch_first: u64,
     pub(crate) epoch_last: u64,
+    /// Trivially true where there is one store.
     pub(crate) stores_identical: bool,
     pub(crate) longest_fault_free_gap_ms: f64,
     pub(crate) longest_stall_ms: f64,
@@ -237,8 +239,9 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "\nacknowledged {}, present on both {}, lost {}, duplicates {} (allowed), twice active {:.3} ms, stores {}",
+            "\nacknowledged {}, present {} {}, lost {}, duplicates {} (allowed), twice active {:.3} ms, stores {}",
             self.acknowledged,
+            if self.mode == Mode::Shared.name() { "in the one store" } else { "on both" },
             self.present,
             self.lost,
             self.duplicates,

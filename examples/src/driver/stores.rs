@@ -8,10 +8,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+/// Where a delivery begins. A killed one leaves what it wrote there.
+const UNFINISHED: &str = "tmp";
+
 /// Every file of a tree by its path below `root`.
 pub(crate) type Tree = BTreeMap<String, Vec<u8>>;
 
-/// Reads a whole tree; an absent one is empty.
+/// Reads a whole tree but for a Maildir's `tmp`, where no reader looks; an absent one is empty.
 pub(crate) fn read(root: &Path) -> io::Result<Tree> {
     let mut tree = Tree::new();
     match fs::metadata(root) {
@@ -26,6 +29,9 @@ fn read_into(dir: &Path, prefix: &str, tree: &mut Tree) -> io::Result<()> {
         let entry = entry?;
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         if entry.file_type()?.is_dir() {
+            if name == UNFINISHED {
+                continue;
+            }
             read_into(&entry.path(), &format!("{name}/"), tree)?;
         } else {
             tree.insert(name, fs::read(entry.path())?);
@@ -66,6 +72,8 @@ mod tests {
         torn.pop();
         write("c", &torn);
         write("d", b"From: somebody else\r\n\r\nhello\r\n");
+        fs::create_dir_all(dir.path().join("tmp")).unwrap();
+        fs::write(dir.path().join("tmp/e"), recipe.message(3)).unwrap();
         let tree = read(dir.path()).unwrap();
         assert_eq!(tree.len(), 4);
         let copies = copies(&tree, &recipe);

@@ -30,8 +30,8 @@ pub(crate) enum Question {
 pub(crate) struct NodeStatus {
     pub(crate) pid: u32,
     pub(crate) node: StatusReport,
-    /// The mirror's own words.
-    pub(crate) mirror: String,
+    /// The mirror's own words, or where the one store is.
+    pub(crate) data: String,
 }
 
 /// Opens the socket; an earlier life's is replaced.
@@ -69,7 +69,7 @@ fn answer(question: Question, parts: &Arc<Parts>) -> String {
     match question {
         Question::Status => {
             let node = parts.node.status().borrow().clone();
-            let status = NodeStatus { pid: std::process::id(), node, mirror: parts.mirror_words() };
+            let status = NodeStatus { pid: std::process::id(), node, data: parts.data.words() };
             serde_json::to_string(&status)
                 .unwrap_or_else(|e| serde_json::json!({ "failed": e.to_string() }).to_string())
         }

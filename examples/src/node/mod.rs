@@ -1,8 +1,9 @@
-//! One node of the pair: mail service, address, mirror, heartbeat and engine, under a guardian.
+//! One node of the pair: mail service, address, data, heartbeat and engine, under a guardian.
 //!
 //! It contains no fault switch: what happens to it happens from outside, by signals and through the cables.
 
 mod control;
+mod data;
 mod events;
 mod log;
 mod outside;
@@ -14,8 +15,10 @@ mod volatile;
 
 pub(crate) use control::{NodeStatus, Question};
 pub(crate) use events::Line as EventLine;
-pub(crate) use settings::{ADDRESS, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR};
-pub use settings::{Disk, Sabotage};
+pub(crate) use settings::{
+    ADDRESS, Data, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, SharedPlace,
+};
+pub use settings::{Disk, Mode, Sabotage};
 pub use sidecar::main as sidecar_main;
 
 use ha_core::guardian::{Entered, GuardianConfig, enter};

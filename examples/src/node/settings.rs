@@ -1,5 +1,6 @@
 //! What the driver tells a node.
 
+use ha_core::InitId;
 use ha_core::api::LinkFactory;
 use ha_core::config::Config;
 use ha_heartbeat::{LinkAddress, SerialLink};
@@ -17,6 +18,27 @@ pub(crate) const SIDECAR: &str = "sidecar";
 pub(crate) const MAIL: &str = "smtp";
 /// The link inside the mirror's stream.
 pub(crate) const MIRROR_LINK: &str = "mirror";
+
+/// Where the mail is kept, and who decides about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// A copy on each node; the pair decides.
+    #[default]
+    Mirror,
+    /// One store that both nodes reach; an arbiter on its disk decides.
+    Shared,
+}
+
+impl Mode {
+    /// Its name on the command line and in reports.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::Shared => "shared",
+        }
+    }
+}
 
 /// Which promise is broken on purpose, to see the checks fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
@@ -55,8 +77,8 @@ pub(crate) struct NodeSettings {
     pub(crate) key: PathBuf,
     /// Where the heartbeat links run, in the configured order; the mirror's own is not among them.
     pub(crate) links: Vec<LinkAddress>,
-    /// Where the mirror's stream runs.
-    pub(crate) mirror: MirrorAddresses,
+    /// Where the mail is kept.
+    pub(crate) data: Data,
     /// Where clients deliver mail.
     pub(crate) service: SocketAddr,
     /// The operator's socket.
@@ -65,10 +87,37 @@ pub(crate) struct NodeSettings {
     pub(crate) peer_bmc: SocketAddr,
     /// The echo that shows whether the outside is reachable.
     pub(crate) outside: SocketAddr,
-    /// What a power loss takes from its journal.
-    pub(crate) disk: Disk,
     /// What is broken on purpose.
     pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// Where the mail is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Data {
+    /// A copy on each node.
+    Mirror {
+        /// Where the stream between them runs.
+        addresses: MirrorAddresses,
+        /// What a power loss takes from the journal.
+        disk: Disk,
+    },
+    /// One store for both.
+    Shared(SharedPlace),
+}
+
+/// The one store, and the arbiter beside it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SharedPlace {
+    /// The Maildir.
+    pub(crate) store: PathBuf,
+    /// The arbiter's file.
+    pub(crate) arbiter: PathBuf,
+    /// The installation that it belongs to.
+    pub(crate) init: InitId,
+    /// Whether the file is used past the page cache. Without direct I/O both nodes of this one machine read one cache.
+    pub(crate) direct: bool,
 }
 
 /// Where the mirror's stream runs on one node.

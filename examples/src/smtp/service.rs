@@ -76,6 +76,8 @@ impl Resource for Service {
         if !drained.in_time {
             tracing::warn!(?patience, "transactions in progress were cut off");
         }
+        // A delivery outlives its client. If it hangs, this stop fails, and the guardian ends the process.
+        self.store.settle().await;
         Ok(())
     }
 

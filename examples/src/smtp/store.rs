@@ -38,4 +38,10 @@ pub trait MessageStore: Send + Sync {
     /// 2. [`Delivery::Stored`] carries a check made **after** the message was durable;
     /// 3. the future may be dropped at any time; the message is then stored or not, never in part.
     async fn deliver(&self, permit: &Permit, envelope: &Envelope, message: Bytes) -> Delivery;
+
+    /// Waits until nothing that [`deliver`](Self::deliver) began can still become visible, also of futures that were
+    /// dropped. A service is not stopped before: whoever is granted the group next may be writing to the same place.
+    ///
+    /// A store whose messages are taken back by somebody else (the mirror, when it is demoted) has nothing to wait for.
+    async fn settle(&self) {}
 }

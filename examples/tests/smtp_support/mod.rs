@@ -43,6 +43,9 @@ pub struct Scripted {
     /// Each delivery takes one.
     pub gate: Semaphore,
     pub waiting: tokio::sync::watch::Sender<usize>,
+    /// Each wait for what outlived its client takes one.
+    pub settled: Semaphore,
+    pub settling: tokio::sync::Notify,
 }
 
 #[async_trait]
@@ -55,6 +58,12 @@ impl MessageStore for Scripted {
             Some(delivery) => delivery,
             None => self.inner.deliver(permit, envelope, message).await,
         }
+    }
+
+    async fn settle(&self) {
+        self.settling.notify_one();
+        self.settled.acquire().await.unwrap().forget();
+        self.inner.settle().await;
     }
 }
 
@@ -78,7 +87,8 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let inner = LocalMaildir::open(dir.path().join("mail"), identity()).unwrap();
         let (gate, waiting) = (Semaphore::new(10_000), tokio::sync::watch::Sender::new(0));
-        let store = Arc::new(Scripted { inner, next: Mutex::default(), gate, waiting });
+        let (settled, settling) = (Semaphore::new(10_000), tokio::sync::Notify::new());
+        let store = Arc::new(Scripted { inner, next: Mutex::default(), gate, waiting, settled, settling });
         let backend = Arc::new(Loopback::new().with_farewell("421 4.3.2 going to the other node\r\n"));
         let vip = VirtualIp::new("address", at.ip(), backend).unwrap();
         let source = vip.accept_source(at.port()).unwrap();
