@@ -174,7 +174,7 @@ impl Engine {
     }
 
     pub(super) fn group_ids(&self) -> impl Iterator<Item = GroupId> + use<> {
-        (0..self.st.groups.len() as u8).map(GroupId)
+        (0..self.st.groups.len() as u16).map(GroupId)
     }
 
     pub(super) fn knows(&self, g: GroupId) -> bool {

@@ -432,7 +432,7 @@ impl Seed {
             log.write(EventReport::note(clock.now(), "realtime", None, refusal));
         }
         let links = Links::open(links).await.map_err(|(link, source)| NodeError::Link { link, source })?;
-        let data = (0u8..).map(GroupId).zip(&agents.0);
+        let data = (0u16..).map(GroupId).zip(&agents.0);
         let data = data
             .map(|(id, g)| g.data.as_ref().map(|d| DataSlot::subscribe(id, d.as_ref(), arrivals.clone())))
             .collect();

@@ -258,7 +258,7 @@ impl Cluster {
         if self.is_excused(group) {
             return;
         }
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let answering = [self.answering(0, group), self.answering(1, group)];
         self.check(one_actor(id, acting));
         self.check(one_address(id, answering));
@@ -460,7 +460,7 @@ impl Cluster {
 
     /// I4: a group that was given up leaves nothing.
     fn check_nothing_left(&mut self, node: usize, group: usize, said: &str) {
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let running = self.nodes[node].running[group].iter().map(|r| r.there);
         let verdict = nothing_left(id, node, said, running);
         self.check(verdict);
