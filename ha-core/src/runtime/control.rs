@@ -339,7 +339,7 @@ impl Control {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::SendBeat { link, beat } => self.links.send(link, &beat),
+            Action::SendBeat { link, beat } => self.links.send(link, beat),
             Action::Persist { write, record } => {
                 if !self.durable.order(write, record) {
                     self.turn.arrived.push_back(Arrival::Persisted { write, ok: false });

@@ -192,10 +192,14 @@ fn claim(out: &mut impl Sink, group: GroupId, epoch: Epoch, state: ClaimState, s
     }
 }
 
-/// Reads all statements. `None`: malformed.
+#[cfg(test)]
 pub(super) fn decode_all(bytes: &[u8]) -> Option<Vec<Statement>> {
+    decode_into(bytes, Vec::new())
+}
+
+/// Reads all statements into `statements`, which is empty. `None`: malformed.
+pub(super) fn decode_into(bytes: &[u8], mut statements: Vec<Statement>) -> Option<Vec<Statement>> {
     let mut reader = Reader::new(bytes);
-    let mut statements = Vec::new();
     while !reader.is_empty() {
         let kind = reader.byte()?;
         let len = reader.byte()?;

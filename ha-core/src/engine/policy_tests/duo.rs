@@ -108,7 +108,9 @@ impl Duo {
             guarded: true,
             outside: self.outside[n],
         };
-        self.nodes[n] = Some(Engine::boot(self.cfg.clone(), boot, self.now));
+        let mut engine = Engine::boot(self.cfg.clone(), boot, self.now);
+        engine.check_marks();
+        self.nodes[n] = Some(engine);
         self.feed(n, Input::Tick);
     }
 
