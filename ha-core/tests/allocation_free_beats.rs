@@ -8,6 +8,8 @@ use std::cell::Cell;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    /// The next allocation tells where it was made.
+    static TELLS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The system's allocator, counting what each thread asks of it.
@@ -16,6 +18,9 @@ struct Counting;
 fn count() {
     // A thread that ends may allocate after its counter is gone.
     let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
+    if TELLS.try_with(|tells| tells.replace(false)) == Ok(true) {
+        eprintln!("allocated: {}", std::backtrace::Backtrace::force_capture());
+    }
 }
 
 #[expect(unsafe_code, reason = "a global allocator is unsafe to implement; each call is handed on unchanged")]
@@ -46,10 +51,13 @@ fn allocations_of_a_thousand_beats(preferred: &[u8]) -> u64 {
     let mut duo = Duo::at_rest(preferred);
     let (heard, before) = (duo.heard, ALLOCATIONS.get());
     assert!(before > 0, "the counter counts");
+    TELLS.set(true);
     while duo.heard < heard + 1_000 {
         duo.advance();
     }
-    ALLOCATIONS.get() - before
+    let after = ALLOCATIONS.get();
+    TELLS.set(false);
+    after - before
 }
 
 #[test]

@@ -131,6 +131,10 @@ impl Agenda {
         agenda
     }
 
+    pub(super) const fn revision(&self) -> u64 {
+        self.version
+    }
+
     /// A fact of the group changed, or may change: whoever looks at it is looked at too.
     pub(super) fn mark(&mut self, g: GroupId) {
         self.version += 1;

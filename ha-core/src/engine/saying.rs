@@ -185,7 +185,9 @@ impl Engine {
         let word = Some((epoch, state, set));
         let Some(before) = self.agenda.claimed.get_mut(usize::from(g.0)) else { return };
         if before.is_some() && *before != word {
-            self.st.links.iter_mut().for_each(|link| drop(link.news.insert(g)));
+            for link in &mut self.st.links {
+                link.news.insert(g);
+            }
         }
         *before = word;
     }

@@ -93,14 +93,28 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> Status {
         let st = &self.st;
-        let peer = PeerStatus {
+        let peer = self.peer_status();
+        let groups = self.group_ids().map(|g| self.group_status(g)).collect();
+        Status { me: st.me, incarnation: st.incarnation, peer, groups, policy: st.record.policy.clone() }
+    }
+
+    /// The peer's part of [`Engine::status`].
+    #[must_use]
+    pub fn peer_status(&self) -> PeerStatus {
+        let st = &self.st;
+        PeerStatus {
             state: st.peer.state,
             incarnation: st.peer.incarnation(),
             links: st.links.iter().map(|l| l.state).collect(),
             fence_lied: st.fence.liar,
-        };
-        let groups = self.group_ids().map(|g| self.group_status(g)).collect();
-        Status { me: st.me, incarnation: st.incarnation, peer, groups, policy: st.record.policy.clone() }
+        }
+    }
+
+    /// Moves with every change of a group or of what all groups depend on. Where it stands still between two
+    /// steps, [`Engine::status`] says the same of every group; without a third party, whose silence counts too.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.agenda.revision()
     }
 
     fn group_status(&self, g: GroupId) -> GroupStatus {

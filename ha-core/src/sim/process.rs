@@ -64,12 +64,16 @@ impl Cluster {
         #[cfg(feature = "sabotage")]
         let recording = recording.map(|r| r.sabotaged(self.options.sabotage));
         let mut engine = Engine::boot(config.clone(), boot, now);
-        if self.scenario.seed.is_multiple_of(WITNESSED) || all_are_witnessed() {
+        if self.scenario.seed.is_multiple_of(WITNESSED) || self.options.witness || all_are_witnessed() {
             engine.check_marks();
         }
         #[cfg(feature = "sabotage")]
         if let Some(switch) = self.options.sabotage {
             engine.sabotage(switch);
+        }
+        #[cfg(feature = "sabotage")]
+        if let Some(what) = self.options.forgets {
+            engine.forget(what);
         }
         let groups = config.groups.len();
         n.process = Some(Process {

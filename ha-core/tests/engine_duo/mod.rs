@@ -43,7 +43,7 @@ pub fn config(preferred: &[u8]) -> Config {
         .link(LinkConfig::datagram("lan1", ms(50), ms(300)))
         .fence(FenceConfig::new(ms(100)));
     preferred.iter().enumerate().fold(base, |config, (n, node)| {
-        let server = ResourceConfig::new("server").with_monitor_interval(Duration::from_secs(3600));
+        let server = ResourceConfig::new("server").with_monitor_interval(Duration::from_secs(3599));
         let mut group = GroupConfig::new(&format!("g{n}")).then(server);
         group.preferred = NodeId(*node);
         config.group(group)
