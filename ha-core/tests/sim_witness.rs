@@ -1,6 +1,8 @@
 //! An engine looks only at groups of which something changed. A witness that looks at all of them in every step
 //! comes to the same state and the same actions; and it notices each way to forget a group.
 
+#![allow(clippy::panic, reason = "tests")]
+
 use ha_core::engine::Forgotten;
 use ha_core::sim::{Options, Scenario, run_scenario};
 use std::panic::{AssertUnwindSafe, catch_unwind};

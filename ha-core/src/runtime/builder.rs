@@ -232,6 +232,12 @@ impl NodeBuilder {
         if self.store.is_none() {
             problems.push(Problem::new("store", "none", "the node's durable memory, by .store(…)"));
         }
+        if let Some(room) =
+            self.store.as_ref().map(|s| s.room_for_groups()).filter(|n| *n < config.groups.len())
+        {
+            let found = format!("room for {room} groups in the store");
+            problems.push(Problem::new("store", found, format!("room for all {}", config.groups.len())));
+        }
         match (&config.fence, &self.fence) {
             (Some(_), None) => {
                 problems.push(Problem::new(

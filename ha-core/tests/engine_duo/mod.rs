@@ -1,6 +1,12 @@
 //! Two engines with nothing between them but frames: every effect is done at once, so that only the engines' own
 //! steps and the frames cost anything.
 #![allow(dead_code, reason = "the bench and the test use different parts")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "what a step takes is measured outside of it"
+)]
 
 use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig};
 use ha_core::engine::{Action, Boot, Engine, Health, Input, OpKind, OpResult, Predecessor, RoleName};
