@@ -25,7 +25,7 @@ fn record(n: u64, groups: u8) -> NodeRecord {
             set,
             promised: true,
         };
-        record.groups.insert(GroupId(id), group);
+        record.groups.insert(GroupId(id.into()), group);
     }
     record
 }

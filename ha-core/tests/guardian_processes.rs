@@ -236,7 +236,7 @@ fn one_ctrl_c_is_one_orderly_stop() {
 }
 
 fn notice(life: &Life, groups: &[(u8, u64)], complete: bool) -> ReleasedNotice {
-    let groups = groups.iter().map(|(group, epoch)| (GroupId(*group), Epoch(*epoch))).collect();
+    let groups = groups.iter().map(|(group, epoch)| (GroupId((*group).into()), Epoch(*epoch))).collect();
     ReleasedNotice { incarnation: life.incarnation, groups, complete }
 }
 

@@ -5,7 +5,7 @@
 mod runtime_support;
 
 use ha_core::NodeId;
-use ha_core::config::FenceConfig;
+use ha_core::config::{FenceConfig, GroupConfig};
 use ha_core::runtime::{Node, NodeError};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use runtime_support::*;
@@ -42,6 +42,18 @@ async fn a_device_without_a_configured_timeout_is_refused() {
     let device = PowerSwitch(pair.machines[1].clone());
     let said = refusal(pair.parts(0).store(Box::new(pair.store(0))).fence(Arc::new(device))).await;
     assert!(said.contains("fence: found device \"power switch\" and no [fence]"), "{said}");
+}
+
+#[tokio::test]
+async fn more_groups_than_the_store_has_room_for_are_refused() {
+    let mut pair = Pair::new(config());
+    let more = (1..=76).fold((*pair.config).clone(), |c, n| c.group(GroupConfig::new(&format!("g{n}"))));
+    pair.config = Arc::new(more);
+    let said = refusal(pair.parts(0).store(Box::new(pair.store(0)))).await;
+    assert!(
+        said.contains("store: found room for 76 groups in the store, expected room for all 77"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

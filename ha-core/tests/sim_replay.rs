@@ -15,7 +15,7 @@ fn options() -> Options {
     let wanted = std::env::var("HA_SIM_SABOTAGE").ok();
     let sabotage = Sabotage::ALL.into_iter().find(|s| wanted == Some(format!("{s:?}")));
     assert_eq!(wanted, sabotage.map(|s| format!("{s:?}")), "HA_SIM_SABOTAGE must name a switch");
-    Options { replay: true, sabotage }
+    Options { replay: true, sabotage, ..Options::default() }
 }
 
 fn scenario(seed: u64) -> Scenario {

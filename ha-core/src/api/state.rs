@@ -14,6 +14,10 @@ pub trait StateStore: Send {
     /// # Errors
     /// [`StateError::Io`]; whether the record became durable is then unknown.
     fn save(&mut self, record: &NodeRecord) -> Result<(), StateError>;
+    /// For how many groups there is room, whatever their numbers are. A node with more does not start on it.
+    fn room_for_groups(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// A state store failed.

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Heartbeat paths of a pair, at most.
 pub const MAX_LINKS: usize = 8;
 /// Groups of a pair, at most.
-pub const MAX_GROUPS: usize = 16;
+pub const MAX_GROUPS: usize = 10_000;
 const MAX_RESOURCES: usize = 64;
 const MAX_NAME_BYTES: usize = 64;
 /// A frame around its statements: header, echo and truncated MAC.

@@ -368,7 +368,7 @@ impl Config {
 
     /// The configured groups with their ids.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &GroupConfig)> {
-        (0u8..).map(GroupId).zip(&self.groups)
+        (0u16..).map(GroupId).zip(&self.groups)
     }
 
     /// The other node of the pair.

@@ -108,7 +108,7 @@ impl Engine {
                 }
             }
             Verdict::Lose => {
-                self.gr(g).want = None;
+                self.want_no_more(g);
                 if self.group(g).failed_here {
                     // The other one may not know of our failure, and wait for us: somebody must be told.
                     self.ask_operator(g, Question::FailedEverywhere);
@@ -117,7 +117,7 @@ impl Engine {
                 }
             }
             Verdict::Ask(question) => {
-                self.gr(g).want = None;
+                self.want_no_more(g);
                 self.ask_operator(g, question);
             }
         }

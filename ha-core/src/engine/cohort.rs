@@ -25,13 +25,13 @@ impl Engine {
     /// The groups that move with `g` and are owned here, `g` among them.
     pub(super) fn cohort(&self, g: GroupId) -> Vec<GroupId> {
         let root = self.root(g);
-        self.group_ids().filter(|h| self.group(*h).is_owner() && self.root(*h) == root).collect()
+        self.tied(g).filter(|h| self.group(*h).is_owner() && self.root(*h) == root).collect()
     }
 
     /// Whether the peer could take over everything that moves with the group, and nothing of it is under way.
     pub(super) fn cohort_may_move(&self, g: GroupId) -> bool {
         let root = self.root(g);
-        self.group_ids().filter(|h| self.root(*h) == root).all(|h| match self.group(h).role {
+        self.tied(g).filter(|h| self.root(*h) == root).all(|h| match self.group(h).role {
             Role::Active => self.peer_is_viable(h),
             Role::Claiming { .. } | Role::Starting { .. } | Role::Stopping { .. } => false,
             Role::Waiting | Role::Standby => true,
@@ -42,7 +42,7 @@ impl Engine {
     /// went where its follower failed would leave it behind.
     pub(super) fn cohort_is_welcome(&self, g: GroupId) -> bool {
         let root = self.root(g);
-        self.group_ids().filter(|h| *h != g && self.root(*h) == root).all(|h| {
+        self.tied(g).filter(|h| *h != g && self.root(*h) == root).all(|h| {
             let claim = self.st.peer.claims.get(&h).map(|c| c.state);
             matches!(claim, Some(ClaimState::Owner | ClaimState::Standby { viable: true }))
         })
@@ -93,12 +93,12 @@ impl Engine {
     }
 
     pub(super) fn followers_are_off(&self, g: GroupId) -> bool {
-        !self.group_ids().any(|h| self.lead(h) == Some(g) && self.group(h).is_owner())
+        !self.tied(g).any(|h| self.lead(h) == Some(g) && self.group(h).is_owner())
     }
 
     /// A follower that was to move with the group does not.
     pub(super) fn a_follower_stays(&self, g: GroupId) -> bool {
-        self.group_ids().any(|h| {
+        self.tied(g).any(|h| {
             let gr = self.group(h);
             self.lead(h) == Some(g) && gr.role == Role::Active && gr.switching.is_none()
         })
@@ -106,15 +106,10 @@ impl Engine {
 
     /// Whether something that builds on the group still runs here.
     pub(super) fn has_dependents(&self, g: GroupId) -> bool {
-        self.group_ids().any(|h| {
+        self.tied(g).any(|h| {
             let policy = &self.group_config(h).policy;
             h > g && self.group(h).is_owner() && (policy.with == Some(g) || policy.after.contains(&g))
         })
-    }
-
-    /// Whether some group is to start after this one.
-    pub(super) fn is_waited_for(&self, g: GroupId) -> bool {
-        self.cfg.groups.iter().any(|c| c.policy.after.contains(&g))
     }
 
     fn serves_there(&self, g: GroupId) -> bool {

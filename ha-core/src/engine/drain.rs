@@ -30,9 +30,10 @@ impl Engine {
 
     /// The move was given up: what stopped accepting work accepts it again.
     pub(super) fn take_back_drain(&mut self, g: GroupId) {
-        if self.gr(g).policy.draining.take().is_none() {
+        if self.group(g).policy.draining.is_none() {
             return;
         }
+        self.gr(g).policy.draining = None;
         self.give_up_drain_ops(g);
         if self.group(g).role == Role::Active {
             for r in 0..self.group_config(g).resources.len() as u8 {

@@ -1,5 +1,6 @@
 //! When a device is asked, and when it may shoot (rule 11).
 
+use super::agenda::Survey;
 use super::machine::Engine;
 use super::state::{EndedHow, FenceOp, Role};
 use super::{Action, ClaimState, EventKind, FenceAnswer, PeerState, TimeoutEdge};
@@ -20,16 +21,18 @@ pub(super) const SLOTS_IN_TURN: u64 = 4;
 impl Engine {
     pub(super) fn run_fencing(&mut self) {
         self.watch_fence_ops();
-        let Some(config) = self.cfg.fence.clone() else { return };
+        let cfg = self.cfg.clone();
+        let Some(config) = &cfg.fence else { return };
         if self.st.fence.liar {
             return;
         }
+        self.survey();
         let query = self.may_query();
         if query && self.st.fence.query.is_none() && self.st.now >= self.st.fence.next_query {
-            self.query(&config);
+            self.query(config);
         }
         if self.st.fence.shot.is_none() && self.may_shoot() {
-            self.shoot(&config);
+            self.shoot(config);
         }
     }
 
@@ -95,9 +98,7 @@ impl Engine {
     fn may_query(&self) -> bool {
         let silent = matches!(self.st.peer.state, PeerState::Suspect | PeerState::Dead) || self.is_mute();
         let absent = self.st.peer.state == PeerState::Unknown && self.boot_wait_over();
-        self.group_ids().any(|g| {
-            silent && (self.would_start(g) || self.would_go_alone(g)) || absent && self.starts_on_absence(g)
-        })
+        silent && self.surveyed().would_act || absent && self.surveyed().starts_on_absence
     }
 
     fn may_shoot(&self) -> bool {
@@ -106,11 +107,7 @@ impl Engine {
             return self.group_ids().any(|g| self.would_go_alone(g) && self.group(g).data.stalled);
         }
         let dead = self.st.peer.state == PeerState::Dead || self.is_mute();
-        if !dead
-            || self.st.leaving.is_some()
-            || self.shots_are_held()
-            || !self.group_ids().any(|g| self.has_reason_to_shoot(g))
-        {
+        if !dead || self.st.leaving.is_some() || self.shots_are_held() || !self.surveyed().would_shoot {
             return false;
         }
         if !self.timing_fits() || self.was_just_frozen() {
@@ -120,10 +117,37 @@ impl Engine {
         if self.is_broken(super::Sabotage::ShootAtOnce) {
             return true;
         }
-        if !self.group_ids().any(|g| self.peer_may_have_reason(g)) {
+        if !self.surveyed().contested {
             return self.st.fence.failures == 0 || self.in_own_slot();
         }
         self.in_own_slot()
+    }
+
+    /// Asks all groups, unless nothing changed since they were asked, or nobody needs to know.
+    pub(super) fn survey(&mut self) {
+        let needed = self.cfg.fence.is_some() && (!self.st.peer.is_alive() || self.is_mute());
+        if !needed || self.has_arbiter() {
+            return;
+        }
+        self.heed_globals();
+        if self.agenda.fresh_survey().is_none() {
+            self.agenda.keep_survey(self.ask_all());
+        }
+    }
+
+    /// With a third party time decides too: everybody is asked.
+    fn surveyed(&self) -> Survey {
+        self.agenda.fresh_survey().unwrap_or_else(|| self.ask_all())
+    }
+
+    fn ask_all(&self) -> Survey {
+        let any = |reason: &dyn Fn(GroupId) -> bool| self.group_ids().any(reason);
+        Survey {
+            would_act: any(&|g| self.would_start(g) || self.would_go_alone(g)),
+            would_shoot: any(&|g| self.has_reason_to_shoot(g)),
+            starts_on_absence: any(&|g| self.starts_on_absence(g)),
+            contested: any(&|g| self.peer_may_have_reason(g)),
+        }
     }
 
     fn has_reason_to_shoot(&self, g: GroupId) -> bool {
@@ -227,7 +251,7 @@ impl Engine {
             next = next.min(self.st.fence.next_query);
         }
         let dead = self.st.peer.state == PeerState::Dead || self.is_mute();
-        if dead && self.st.fence.shot.is_none() && self.group_ids().any(|g| self.has_reason_to_shoot(g)) {
+        if dead && self.st.fence.shot.is_none() && self.surveyed().would_shoot {
             next = next.min(self.next_own_slot());
         }
         next

@@ -159,8 +159,8 @@ impl Engine {
             }
             Statement::Policy { scope, flags } => self.take_policy(scope, flags),
             Statement::Serves { group, epoch } => {
-                if self.knows(group) {
-                    self.st.peer.serves.insert(group, epoch);
+                if self.knows(group) && self.st.peer.serves.insert(group, epoch) != Some(epoch) {
+                    self.agenda.mark(group);
                 }
             }
             Statement::Claim { group, .. }
@@ -186,7 +186,10 @@ impl Engine {
     fn take_group_statement(&mut self, from: Incarnation, statement: Statement) {
         match statement {
             Statement::Claim { group, epoch, state, set, lsn, highest } => {
-                self.st.peer.claims.insert(group, Claim { epoch, state, set, lsn, highest });
+                let claim = Claim { epoch, state, set, lsn, highest };
+                if self.st.peer.claims.insert(group, claim) != Some(claim) {
+                    self.mark_claim(group);
+                }
                 if matches!(state, ClaimState::Owner | ClaimState::Claiming) {
                     self.note_owner(group, from, epoch);
                 }
@@ -219,6 +222,14 @@ impl Engine {
             Statement::Promised { group, epoch, nonce } => self.take_promised(group, epoch, nonce),
             _ => {}
         }
+    }
+
+    fn mark_claim(&mut self, group: crate::GroupId) {
+        #[cfg(feature = "sabotage")]
+        if self.agenda.forgets == Some(super::Forgotten::Claims) {
+            return;
+        }
+        self.agenda.mark(group);
     }
 
     /// A new life that verified that nothing is left of the old one ends the old one (`Rebooted`).

@@ -73,6 +73,8 @@ impl Engine {
 
     fn keep_policy(&mut self, scope: PolicyScope, flags: PolicyFlags) {
         self.st.record.policy.set(scope, flags);
+        self.agenda.record_taken = true;
+        self.agenda.mark_all();
         self.emit(EventKind::Policy { scope, standby: flags.standby, maintenance: flags.maintenance });
         self.hasten_beats();
         self.again = true;
@@ -130,7 +132,7 @@ impl Engine {
             }
             return false;
         }
-        self.gr(g).want = None;
+        self.want_no_more(g);
         self.answer_want(g);
         if let Some(r) = self.group(g).released {
             self.watch_successor(g, r.since, r.overdue);
@@ -156,7 +158,7 @@ impl Engine {
 
     /// A follower whose lead does not serve here is not started here. Its lead's question speaks for both.
     pub(super) fn wait_for_lead(&mut self, g: GroupId) {
-        self.gr(g).want = None;
+        self.want_no_more(g);
         self.answer_want(g);
         if let Some(r) = self.group(g).released {
             self.watch_successor(g, r.since, r.overdue);

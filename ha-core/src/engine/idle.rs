@@ -46,18 +46,26 @@ impl Engine {
         if claim.epoch > rec.floor && claim.epoch > rec.granted {
             self.rec(g).floor = claim.epoch;
         }
-        let gr = self.gr(g);
-        gr.want = None;
-        gr.promised = None;
-        gr.wanted = None;
-        gr.operator_confirmed = None;
-        if gr.released.is_some_and(|r| claim.epoch > r.epoch) {
-            gr.released = None;
+        let gr = self.group(g);
+        if gr.want.is_some()
+            || gr.promised.is_some()
+            || gr.wanted.is_some()
+            || gr.operator_confirmed.is_some()
+        {
+            let gr = self.gr(g);
+            gr.want = None;
+            gr.promised = None;
+            gr.wanted = None;
+            gr.operator_confirmed = None;
         }
+        if self.group(g).released.is_some_and(|r| claim.epoch > r.epoch) {
+            self.gr(g).released = None;
+        }
+        let gr = self.group(g);
         let diverged = gr.question == Some(Question::Diverged);
         let rests = gr.role == Role::Standby && (gr.question.is_none() || diverged);
         if !rests {
-            gr.role = Role::Standby;
+            self.gr(g).role = Role::Standby;
             self.unask(g);
             self.role_changed(g);
         }
@@ -66,14 +74,12 @@ impl Engine {
 
     /// Records that a life of the peer owns the group.
     pub(super) fn note_owner(&mut self, g: GroupId, from: Incarnation, epoch: Epoch) {
-        let gr = self.gr(g);
-        if gr.owner != Some((from, epoch)) {
-            gr.owner = Some((from, epoch));
+        if self.group(g).owner != Some((from, epoch)) {
+            self.gr(g).owner = Some((from, epoch));
             self.again = true;
         }
-        let gr = self.gr(g);
-        if gr.release.is_some_and(|r| r.epoch < epoch) {
-            gr.release = None;
+        if self.group(g).release.is_some_and(|r| r.epoch < epoch) {
+            self.gr(g).release = None;
         }
     }
 
@@ -293,6 +299,12 @@ impl Engine {
             .then_some(StopProof::AssumedDead)
     }
 
+    pub(super) fn want_no_more(&mut self, g: GroupId) {
+        if self.group(g).want.is_some() {
+            self.gr(g).want = None;
+        }
+    }
+
     /// Answers that belong to an earlier life of the peer are void.
     pub(super) fn forget_answers(&mut self, g: GroupId) {
         let gr = self.gr(g);
@@ -328,7 +340,8 @@ impl Engine {
     }
 
     pub(super) fn unask(&mut self, g: GroupId) {
-        if self.gr(g).question.take().is_some() {
+        if self.group(g).question.is_some() {
+            self.gr(g).question = None;
             self.gr(g).question_repeat = crate::Instant::FAR;
             self.emit(EventKind::Unasked { group: g });
             self.role_changed(g);

@@ -18,7 +18,9 @@ impl Engine {
         {
             return;
         }
-        self.gr(g).third.exclude = None;
+        if self.group(g).third.exclude.is_some() {
+            self.gr(g).third.exclude = None;
+        }
         match self.st.record.group(g).set {
             SetRecord::Both { generation } if self.has_arbiter() => {
                 self.note_full(g, generation);
@@ -162,7 +164,7 @@ impl Engine {
         if gr.question == Some(Question::NoExclusionProof) {
             self.unask(g);
         }
-        self.st.peer.mute_since = None;
+        self.hear_again();
         self.role_changed(g);
     }
 
@@ -187,13 +189,17 @@ impl Engine {
         if !gr.data.stalled || !self.st.peer.is_alive() || self.st.peer.departing {
             if gr.ask.is_some() && !gr.data.stalled {
                 self.gr(g).ask = None;
-                self.st.peer.mute_since = None;
+                self.hear_again();
             } else if !self.st.peer.is_alive() {
                 // It cannot hear the question: its time to answer begins when it can.
                 let now = self.st.now;
-                self.gr(g).ask.iter_mut().for_each(|ask| ask.since = now);
+                if self.group(g).ask.is_some() {
+                    self.gr(g).ask.iter_mut().for_each(|ask| ask.since = now);
+                }
             }
-            self.gr(g).outside_seen = None;
+            if self.group(g).outside_seen.is_some() {
+                self.gr(g).outside_seen = None;
+            }
             return;
         }
         if self.peer_sees_more(g) {
@@ -211,7 +217,7 @@ impl Engine {
         if self.is_diverged(g) {
             // The other copy can consent to nothing: that is a question for people, not its silence.
             self.gr(g).ask = None;
-            self.st.peer.mute_since = None;
+            self.hear_again();
             return;
         }
         if self.network_is_judged(g) {
@@ -232,6 +238,13 @@ impl Engine {
             self.gr(g).third.exclude = Some(ExclusionProof::ThirdParty);
         } else if let Some(question) = self.silent_arbiter(g) {
             self.ask_operator(g, question);
+        }
+    }
+
+    /// The peer owes no answer.
+    fn hear_again(&mut self) {
+        if self.st.peer.mute_since.take().is_some() {
+            self.agenda.mark_all();
         }
     }
 
@@ -271,6 +284,7 @@ impl Engine {
                 });
                 if rounds >= ROUNDS_UNTIL_MUTE && self.st.peer.mute_since.is_none() {
                     self.st.peer.mute_since = Some(now);
+                    self.agenda.mark_all();
                 }
                 if self.is_mute() && self.fencing_is_hopeless() {
                     self.ask_operator(g, Question::NoExclusionProof);
@@ -305,10 +319,10 @@ impl Engine {
             && self.st.peer.is_alive()
             && !self.st.peer.departing
             && !gr.data.stalled;
-        let settled = self.st.record == self.st.durable && !matches!(gr.role, Role::Stopping { .. });
+        let stopping = matches!(gr.role, Role::Stopping { .. });
         // The copy must be listed too: what cannot be is not begun.
         let listable = !self.has_arbiter() || self.third_view(g).is_some();
-        if same || !ready || !settled || gr.ask.is_some() || !listable {
+        if same || !ready || stopping || gr.ask.is_some() || !listable || !self.is_saved() {
             return;
         }
         let Some(store) = self.st.peer.store else { return };
@@ -316,7 +330,7 @@ impl Engine {
         let listed = self.third_record(g).map_or(Generation(0), |r| r.generation);
         let generation = self.st.record.group(g).set.generation().max(theirs).max(listed).next();
         let forgot = self.st.record.peer_store.is_some_and(|known| known != store);
-        self.st.record.peer_store = Some(store);
+        self.know_store(store);
         let rec = self.rec(g);
         rec.set = SetRecord::Both { generation };
         if forgot {
@@ -388,7 +402,7 @@ impl Engine {
             }
             self.rec(g).set = SetRecord::Both { generation };
             if let Some(store) = self.st.peer.store {
-                self.st.record.peer_store = Some(store);
+                self.know_store(store);
             }
             if self.is_durably_both(g, generation) {
                 let admission = Some(Admission { generation, incarnation: owner });

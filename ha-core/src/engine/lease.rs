@@ -179,7 +179,9 @@ impl Engine {
     pub(super) fn heed_promises(&mut self, g: GroupId) {
         let (now, Some(a)) = (self.st.now, self.arbiter().cloned()) else { return };
         if !self.seeks_promise(g) {
-            self.gr(g).third.extend = None;
+            if self.group(g).third.extend.is_some() {
+                self.gr(g).third.extend = None;
+            }
         } else {
             let t = &self.group(g).third;
             let due = now + a.lease / 2 >= t.promise_until;
@@ -236,7 +238,9 @@ impl Engine {
     fn keep_promise(&mut self, g: GroupId) {
         let over = self.st.now >= self.group(g).third.bound_until;
         if self.st.record.group(g).promised && over {
-            self.gr(g).third.asked = None;
+            if self.group(g).third.asked.is_some() {
+                self.gr(g).third.asked = None;
+            }
             if self.third_view(g).is_some() {
                 // The next promise is written anew; until then a restart need not wait.
                 self.rec(g).promised = false;

@@ -178,7 +178,9 @@ impl Engine {
     /// Hands everything over, says goodbye, waits for the successor, ends.
     pub(super) fn run_leaving(&mut self) {
         let Some(leaving) = self.st.leaving else { return };
-        for g in self.group_ids() {
+        let mut from = 0;
+        while let Some(g) = self.next_maybe_owned(from) {
+            from = usize::from(g.0) + 1;
             let stopping = matches!(
                 self.group(g).role,
                 Role::Stopping {

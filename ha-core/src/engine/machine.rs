@@ -1,10 +1,11 @@
 //! The engine's outer loop: take a fact, settle every consequence, emit what follows.
 
+use super::agenda::Agenda;
 use super::state::{Fence, Group, Link, Peer, State};
 use super::{Action, Boot, Event, EventKind, Input, LinkState, OpResult, PeerState, TimeoutEdge};
 use crate::config::Config;
 use crate::{GroupId, Instant};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ pub struct Engine {
     pub(super) outbox: VecDeque<Action>,
     /// Set when a consequence may have further consequences.
     pub(super) again: bool,
+    pub(super) agenda: Agenda,
+    /// Lists for the statements of the next beats, from beats that were heard.
+    pub(super) spare: Vec<Vec<super::Statement>>,
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) witnessed: bool,
     #[cfg(feature = "sabotage")]
     pub(super) broken: Option<super::Sabotage>,
 }
@@ -65,14 +71,19 @@ impl Engine {
             last_urgent: Vec::new(),
         };
         let mut engine = Self {
+            agenda: Agenda::new(&config),
             cfg: config,
             st,
             outbox: VecDeque::new(),
             again: false,
+            spare: Vec::new(),
+            #[cfg(any(test, feature = "sim"))]
+            witnessed: false,
             #[cfg(feature = "sabotage")]
             broken: None,
         };
         engine.bind_after_boot();
+        engine.refresh();
         engine
     }
 
@@ -89,6 +100,14 @@ impl Engine {
 
     /// Takes one input at `now`.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        #[cfg(any(test, feature = "sim"))]
+        if self.witnessed {
+            return self.handle_witnessed(now, input);
+        }
+        self.step(now, input);
+    }
+
+    pub(super) fn step(&mut self, now: Instant, input: Input) {
         if self.st.ended {
             return;
         }
@@ -97,6 +116,7 @@ impl Engine {
         self.st.now = now;
         let draining = |woke: &Instant| input != Input::Tick && now.since(*woke) < DRAIN_MAX;
         self.st.drains = self.st.drains.filter(draining);
+        self.note_due();
         self.expire_permissions();
         self.take(input);
         for _ in 0..ROUNDS_MAX {
@@ -123,7 +143,10 @@ impl Engine {
     fn take(&mut self, input: Input) {
         match input {
             Input::Tick => {}
-            Input::Beat { link, beat } => self.take_beat(link, &beat),
+            Input::Beat { link, beat } => {
+                self.take_beat(link, &beat);
+                self.keep_storage(beat.statements);
+            }
             Input::Released(notice) => self.take_notice(&notice),
             Input::Persisted { write, ok } => self.take_persisted(write, ok),
             Input::OpDone { op, result } => self.take_op(op, result),
@@ -149,7 +172,11 @@ impl Engine {
         self.watch_peer();
         self.watch_ops();
         self.run_fencing();
-        for g in self.group_ids() {
+        self.heed_globals();
+        let mut from = 0;
+        while let Some(g) = self.agenda.next(from) {
+            from = usize::from(g.0) + 1;
+            self.agenda.begin(g);
             self.heed_third(g);
             self.advance(g);
         }
@@ -159,12 +186,12 @@ impl Engine {
     fn flush(&mut self) {
         if !self.st.ended {
             self.issue_write();
-            for g in self.group_ids() {
-                self.consult_third(g);
-            }
+            self.consult_third_parties();
             self.renew_permissions();
+            self.refresh();
             self.send_beats();
         }
+        self.survey();
         self.st.wake = self.compute_wake();
     }
 
@@ -174,7 +201,7 @@ impl Engine {
     }
 
     pub(super) fn group_ids(&self) -> impl Iterator<Item = GroupId> + use<> {
-        (0..self.st.groups.len() as u8).map(GroupId)
+        (0..self.st.groups.len() as u16).map(GroupId)
     }
 
     pub(super) fn knows(&self, g: GroupId) -> bool {
@@ -182,7 +209,9 @@ impl Engine {
     }
 
     /// The group's state. `g` was checked by [`Self::knows`] or comes from [`Self::group_ids`].
+    /// Whoever takes it to write is taken to change it.
     pub(super) fn gr(&mut self, g: GroupId) -> &mut Group {
+        self.agenda.mark(g);
         &mut self.st.groups[usize::from(g.0)]
     }
 
@@ -228,6 +257,8 @@ impl Link {
             last_sent: None,
             next_send: now,
             cursor: 0,
+            urgent_at: 0,
+            news: BTreeSet::new(),
         }
     }
 }

@@ -22,8 +22,10 @@ impl Engine {
         self.st.drains = Some(now);
         self.emit(EventKind::Late { gap_ms: u32::try_from(gap.as_millis()).unwrap_or(u32::MAX) });
         // Nobody could confirm anything to a node that did not run.
-        for suspended in self.st.groups.iter_mut().filter_map(|gr| gr.suspended.as_mut()) {
-            suspended.since += gap;
+        for g in self.group_ids() {
+            if self.group(g).suspended.is_some() {
+                self.gr(g).suspended.iter_mut().for_each(|s| s.since += gap);
+            }
         }
         #[cfg(feature = "sabotage")]
         if self.is_broken(super::Sabotage::BlameThePeer) {

@@ -12,17 +12,22 @@
 //! 7. After [`Action::EndSelf`], [`Action::Reborn`] or [`Action::Departed`] feed nothing more.
 
 mod action;
+mod agenda;
 mod arbitration;
 mod beat;
 mod boot_table;
 mod canonical;
 mod claim;
 mod cohort;
+mod deadlines;
 mod drain;
 mod event;
 mod evidence;
 mod failures;
 mod fencing;
+#[cfg(feature = "sabotage")]
+mod forgotten;
+mod group_set;
 mod health;
 mod hearing;
 mod holds;
@@ -49,12 +54,17 @@ mod state;
 mod status;
 mod third_party;
 mod third_proof;
+mod ties;
+#[cfg(any(test, feature = "sim"))]
+mod witness;
 
 pub use action::*;
 pub use beat::*;
 pub use canonical::{Canonical, Frame};
 pub use event::*;
 pub use evidence::*;
+#[cfg(feature = "sabotage")]
+pub use forgotten::Forgotten;
 pub use holds::Hold;
 pub use input::*;
 pub use machine::Engine;

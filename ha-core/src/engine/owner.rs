@@ -36,14 +36,10 @@ impl Engine {
         let known = self.st.record.peer_store;
         let stands_by =
             self.st.peer.claims.get(&g).is_some_and(|c| matches!(c.state, ClaimState::Standby { .. }));
-        if self.cfg.groups.iter().any(|c| c.mirrored)
-            || known == Some(store)
-            || !stands_by
-            || !self.st.peer.is_alive()
-        {
+        if self.agenda.ties.any_mirrored || known == Some(store) || !stands_by || !self.st.peer.is_alive() {
             return;
         }
-        self.st.record.peer_store = Some(store);
+        self.know_store(store);
         if known.is_some() {
             self.jump_floors();
         }

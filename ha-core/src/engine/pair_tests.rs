@@ -73,7 +73,9 @@ impl Pair {
             guarded: true,
             outside: 1,
         };
-        self.nodes[n] = Some(Engine::boot(self.cfg.clone(), boot, self.now));
+        let mut engine = Engine::boot(self.cfg.clone(), boot, self.now);
+        engine.check_marks();
+        self.nodes[n] = Some(engine);
         self.feed(n, Input::Tick);
     }
 

@@ -1,14 +1,16 @@
 //! The permission that expires by itself: suspend, then confirm (rule 5).
 
 use super::machine::Engine;
-use super::state::{Role, Suspended, Why};
+use super::state::{Group, Role, Suspended, Why};
 use super::{Action, ClaimState, Permission, Question, TimeoutEdge};
 use crate::{Epoch, FenceScope, GroupId, Instant, Nonce};
 
 impl Engine {
     /// Every wake-up reads the clock itself: a permission that ran out meanwhile is suspended first.
     pub(super) fn expire_permissions(&mut self) {
-        for g in self.group_ids() {
+        let mut from = 0;
+        while let Some(g) = self.agenda.owned.first_from(from) {
+            from = usize::from(g.0) + 1;
             let gr = self.group(g);
             let held = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
             if held && self.st.now >= gr.valid_until {
@@ -41,22 +43,28 @@ impl Engine {
         }
         // At the latest; whatever wakes the engine earlier renews it, so that beats carry it along.
         let renew_at = self.st.now + self.cfg.timing.token_validity / 2;
-        let gr = self.gr(g);
+        if self.group(g).suspended.is_some() {
+            self.gr(g).suspended = None;
+        }
+        // No rule about the group reads how long its permission is valid.
+        self.agenda.touch(g);
+        let gr = &mut self.st.groups[usize::from(g.0)];
         gr.valid_until = until;
         gr.renew_at = renew_at;
-        gr.suspended = None;
         let epoch = gr.epoch;
         self.outbox.push_front(Action::Token { group: g, permission: Permission::Valid { epoch, until } });
     }
 
     pub(super) fn renew_permissions(&mut self) {
-        for g in self.group_ids() {
+        let mut from = 0;
+        while let Some(g) = self.next_maybe_owned(from) {
+            from = usize::from(g.0) + 1;
             let gr = self.group(g);
             let holds = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
             let fresh = self.cfg.timing.token_validity * 4 / 5;
             // A permission that ends with its lease is not renewed before the lease is.
             let more = self.authority_in_force(g) > gr.valid_until;
-            if holds && more && self.st.now + fresh >= gr.valid_until {
+            if holds && self.st.now + fresh >= gr.valid_until && more {
                 self.grant_permission(g);
             }
         }
@@ -70,22 +78,16 @@ impl Engine {
         self.authority(g)
     }
 
-    pub(super) fn permission_deadline(&self) -> Instant {
-        let mut next = Instant::FAR;
-        for gr in &self.st.groups {
-            if !gr.is_owner() {
-                continue;
+    pub(super) fn permission_deadline(&self, gr: &Group) -> Instant {
+        match gr.suspended {
+            _ if !gr.is_owner() => Instant::FAR,
+            None if gr.valid_until > Instant::ZERO => {
+                let renewable = gr.renew_at > self.st.now;
+                if renewable { gr.renew_at.min(gr.valid_until) } else { gr.valid_until }
             }
-            match gr.suspended {
-                None if gr.valid_until > Instant::ZERO => {
-                    let renewable = gr.renew_at > self.st.now;
-                    next = next.min(if renewable { gr.renew_at.min(gr.valid_until) } else { gr.valid_until });
-                }
-                Some(s) if !s.overdue => next = next.min(s.since + self.cfg.timing.confirm_deadline),
-                _ => {}
-            }
+            Some(s) if !s.overdue => s.since + self.cfg.timing.confirm_deadline,
+            _ => Instant::FAR,
         }
-        next
     }
 
     /// A suspended owner: renewed by the peer's word, or by its own evidence once no word can be had.
@@ -172,7 +174,9 @@ impl Engine {
         if alive {
             return;
         }
-        for g in self.group_ids() {
+        let mut from = 0;
+        while let Some(g) = self.next_maybe_owned(from) {
+            from = usize::from(g.0) + 1;
             let gr = self.group(g);
             if gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO {
                 self.suspend(g);

@@ -7,7 +7,7 @@ use crate::{Generation, GroupId, GroupRecord, SetRecord, WriteId};
 
 impl Engine {
     pub(super) fn issue_write(&mut self) {
-        if self.st.write.is_some() || self.st.record == self.st.durable {
+        if self.st.write.is_some() || self.is_saved() {
             return;
         }
         self.st.next_write += 1;
@@ -16,15 +16,40 @@ impl Engine {
         let deadline = self.st.now + self.cfg.timing.persist_deadline;
         self.st.write = Some(Write { id, record: record.clone(), deadline });
         self.outbox.push_back(Action::Persist { write: id, record });
+        let agenda = &mut self.agenda;
+        std::mem::swap(&mut agenda.saving, &mut agenda.unsaved);
+        agenda.unsaved.clear();
+    }
+
+    /// Whether what is durable is what is wanted. The whole records are compared only after one was changed.
+    pub(super) fn is_saved(&mut self) -> bool {
+        if self.agenda.record_taken || self.agenda.dense {
+            self.agenda.record_taken = self.st.record != self.st.durable;
+        }
+        !self.agenda.record_taken
     }
 
     pub(super) fn take_persisted(&mut self, id: WriteId, ok: bool) {
         let Some(write) = self.st.write.take_if(|w| w.id == id) else { return };
         if ok {
             self.st.durable = write.record;
+            self.note_saved();
             self.again = true;
         } else {
             self.end_self(EndReason::RecordNotDurable);
+        }
+    }
+
+    fn note_saved(&mut self) {
+        self.agenda.record_taken = true;
+        #[cfg(feature = "sabotage")]
+        if self.agenda.forgets == Some(super::Forgotten::Durable) {
+            return;
+        }
+        let mut from = 0;
+        while let Some(g) = self.agenda.saving.first_from(from) {
+            from = usize::from(g.0) + 1;
+            self.agenda.mark(g);
         }
     }
 
@@ -37,7 +62,8 @@ impl Engine {
     }
 
     pub(super) fn end_self(&mut self, reason: EndReason) {
-        for g in self.group_ids() {
+        let owned: Vec<_> = self.maybe_owned().collect();
+        for g in owned {
             if self.group(g).is_owner() {
                 self.outbox.push_back(Action::Token { group: g, permission: super::Permission::Revoked });
             }
@@ -47,7 +73,18 @@ impl Engine {
     }
 
     pub(super) fn rec(&mut self, g: GroupId) -> &mut GroupRecord {
+        self.agenda.mark(g);
+        self.agenda.unsaved.insert(g);
+        self.agenda.record_taken = true;
         self.st.record.groups.entry(g).or_default()
+    }
+
+    /// The peer's store, as it will be remembered.
+    pub(super) fn know_store(&mut self, store: crate::StoreId) {
+        if self.st.record.peer_store.replace(store) != Some(store) {
+            self.agenda.record_taken = true;
+            self.agenda.mark_all();
+        }
     }
 
     /// Whether the consent that was asked for is durable.

@@ -16,7 +16,9 @@ impl Engine {
     pub(super) fn advance_placement(&mut self, g: GroupId) {
         let reason = if self.may_consider_move(g) { self.better_place(g) } else { None };
         let Some(reason) = reason else {
-            self.gr(g).policy.better = None;
+            if self.group(g).policy.better.is_some() {
+                self.gr(g).policy.better = None;
+            }
             return;
         };
         let now = self.st.now;
@@ -134,7 +136,9 @@ impl Engine {
 
     /// Whether this node is handing something over because the other one seems the better place.
     pub(super) fn gives_up_by_preference(&self) -> bool {
-        self.st.groups.iter().any(|gr| gr.switching.is_some() && gr.policy.moving.is_some_and(is_preference))
+        self.maybe_owned()
+            .map(|g| self.group(g))
+            .any(|gr| gr.switching.is_some() && gr.policy.moving.is_some_and(is_preference))
     }
 
     /// Both found the other one better at the same time: the second node's wish yields. See `is_ready`: neither

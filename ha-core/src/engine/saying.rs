@@ -10,19 +10,57 @@ use std::time::Duration;
 /// Least time between two beats that are sent early because they say something new.
 const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
 
+/// Pairs of at most so many groups say everything in one rotation.
+const FEW_GROUPS: usize = 16;
+
+/// Statements that every node has to say, besides its claims.
+const NODE_STATEMENTS: usize = 6;
+
+/// So many lists of statements are kept for the next beats.
+const SPARE_MAX: usize = 16;
+
 /// A beat with this much room carries everything there is to say.
 pub(super) const ROOM_FOR_ALL: usize = 200;
 
+/// A beat that is being filled.
+struct Packing<'a> {
+    said: &'a mut Vec<Statement>,
+    left: usize,
+}
+
+impl Packing<'_> {
+    fn take(&mut self, s: Statement) -> bool {
+        let len = crate::wire::statement_len(&s);
+        if len > self.left {
+            return false;
+        }
+        self.left -= len;
+        self.said.push(s);
+        true
+    }
+}
+
 impl Engine {
+    /// Keeps the storage of a beat that was heard, for one to be sent.
+    pub(super) fn keep_storage(&mut self, mut statements: Vec<Statement>) {
+        if statements.capacity() > 0 && self.spare.len() < SPARE_MAX {
+            statements.clear();
+            self.spare.push(statements);
+        }
+    }
+
     /// Who wakes late says nothing before it has heard everything: a beat sent in between would echo an old beat,
     /// and the two nodes would count the slots of rule 11 from different instants.
     pub(super) fn send_beats(&mut self) {
         if self.st.drains.is_some() {
             return;
         }
-        let urgent = self.urgent_statements();
-        let news = !urgent.is_empty() && urgent != self.st.last_urgent;
-        if news {
+        let mut urgent = self.urgent_said();
+        let of_groups = urgent.len();
+        if self.is_departing() {
+            urgent.push(Statement::Departing);
+        }
+        if !urgent.is_empty() && urgent != self.st.last_urgent {
             self.hasten_beats();
             self.st.last_urgent.clone_from(&urgent);
         }
@@ -31,6 +69,8 @@ impl Engine {
                 self.send_beat(i, &urgent);
             }
         }
+        urgent.truncate(of_groups);
+        self.urgent_unsaid(urgent);
     }
 
     /// Brings the next beat of every link forward, as far as the line allows.
@@ -50,7 +90,8 @@ impl Engine {
         let to = self.st.links[i].heard.map(|(inc, _)| inc);
         // What is asked of, answered or admitted to one life of the peer is never said to another.
         let urgent = if to == self.st.peer.incarnation() { urgent } else { &[] };
-        let statements = self.pack(i, urgent, room);
+        let mut statements = self.spare.pop().unwrap_or_default();
+        self.pack(i, urgent, room, &mut statements);
         let link = &mut self.st.links[i];
         link.seq = link.seq.wrapping_add(1);
         let seq = link.seq;
@@ -64,54 +105,95 @@ impl Engine {
     }
 
     /// Urgent statements first, then as many status statements as fit, in rotation.
-    fn pack(&mut self, i: usize, urgent: &[Statement], room: usize) -> Vec<Statement> {
-        let status = self.status_statements();
-        let mut left = room;
-        let mut packed = Vec::with_capacity(urgent.len() + status.len());
+    fn pack(&mut self, i: usize, urgent: &[Statement], room: usize, said: &mut Vec<Statement>) {
+        let mut packing = Packing { said, left: room };
         // On a narrow link every fourth beat is left to the status, so that no flood of questions starves it.
         let starve = self.st.links[i].seq % 4 == 3;
-        let mut take = |s: Statement, left: &mut usize| {
-            let len = crate::wire::statement_len(&s);
-            if len <= *left {
-                *left -= len;
-                packed.push(s);
-                true
-            } else {
-                false
-            }
-        };
         if !starve || room >= ROOM_FOR_ALL {
-            // Rotate urgent ones too, so that several take turns on a narrow link.
-            let start = if urgent.is_empty() { 0 } else { self.st.links[i].seq as usize % urgent.len() };
-            for s in urgent.iter().cycle().skip(start).take(urgent.len()) {
-                take(*s, &mut left);
-            }
+            self.pack_urgent(i, urgent, &mut packing);
         }
+        let mut node = std::mem::take(&mut self.agenda.node_said);
+        self.node_statements(&mut node);
+        if self.has_many_groups() {
+            self.pack_news(i, &node[..NODE_STATEMENTS], room, &mut packing);
+            self.rotate(i, &node[NODE_STATEMENTS..], &mut packing);
+        } else {
+            self.rotate(i, &node, &mut packing);
+        }
+        self.agenda.node_said = node;
+    }
+
+    /// Urgent ones rotate too, so that several take turns on a narrow link, and very many on a wide one.
+    fn pack_urgent(&mut self, i: usize, urgent: &[Statement], packing: &mut Packing<'_>) {
+        let link = &mut self.st.links[i];
+        if urgent.len() <= FEW_GROUPS {
+            link.urgent_at = 0;
+            let start = if urgent.is_empty() { 0 } else { link.seq as usize % urgent.len() };
+            for s in urgent.iter().cycle().skip(start).take(urgent.len()) {
+                packing.take(*s);
+            }
+            return;
+        }
+        let start = link.urgent_at % urgent.len();
+        let said = urgent.iter().cycle().skip(start).take(urgent.len()).take_while(|s| packing.take(**s));
+        link.urgent_at = start + said.count();
+    }
+
+    /// The claims and `more`, from where the last beat ended.
+    fn rotate(&mut self, i: usize, more: &[Statement], packing: &mut Packing<'_>) {
+        let claims = self.st.groups.len();
+        let all = claims + more.len();
         let mut cursor = self.st.links[i].cursor;
-        for _ in 0..status.len() {
-            let s = status[cursor % status.len()];
-            if !take(s, &mut left) {
+        for _ in 0..all {
+            let at = cursor % all;
+            let s = if at < claims { self.claim(GroupId(at as u16)) } else { more[at - claims] };
+            if !packing.take(s) {
                 break;
             }
             cursor += 1;
         }
-        self.st.links[i].cursor = if status.is_empty() { 0 } else { cursor % status.len() };
-        packed
+        self.st.links[i].cursor = if all == 0 { 0 } else { cursor % all };
+    }
+
+    /// Where a lap of the rotation takes long: the node's own statements on every wide beat and every other
+    /// narrow one, and claims that changed since they were said, in up to half of the room.
+    fn pack_news(&mut self, i: usize, node: &[Statement], room: usize, packing: &mut Packing<'_>) {
+        let seq = self.st.links[i].seq as usize;
+        let turns = if room >= ROOM_FOR_ALL { node.len() } else { (seq + 1) % 2 };
+        for s in node.iter().cycle().skip(seq / 2 % node.len().max(1)).take(turns) {
+            packing.take(*s);
+        }
+        let rest = packing.left / 2;
+        while packing.left > rest
+            && let Some(g) = self.st.links[i].news.first().copied()
+            && packing.take(self.claim(g))
+        {
+            self.st.links[i].news.remove(&g);
+        }
+    }
+
+    fn has_many_groups(&self) -> bool {
+        self.st.groups.len() > FEW_GROUPS
+    }
+
+    /// Keeps what is claimed of the group. Where a lap of the rotation takes long, a change is said out of turn.
+    pub(super) fn note_own_claim(&mut self, g: GroupId) {
+        if !self.has_many_groups() {
+            return;
+        }
+        let Statement::Claim { epoch, state, set, .. } = self.claim(g) else { return };
+        let word = Some((epoch, state, set));
+        let Some(before) = self.agenda.claimed.get_mut(usize::from(g.0)) else { return };
+        if before.is_some() && *before != word {
+            for link in &mut self.st.links {
+                link.news.insert(g);
+            }
+        }
+        *before = word;
     }
 
     /// What the peer waits for, or what we wait for.
-    pub(super) fn urgent_statements(&self) -> Vec<Statement> {
-        let mut said = Vec::new();
-        for g in self.group_ids() {
-            self.group_urgent(g, &mut said);
-        }
-        if self.is_departing() {
-            said.push(Statement::Departing);
-        }
-        said
-    }
-
-    fn group_urgent(&self, group: GroupId, said: &mut Vec<Statement>) {
+    pub(super) fn group_urgent(&self, group: GroupId, said: &mut Vec<Statement>) {
         let gr = self.group(group);
         let durable = self.st.durable.group(group);
         if let Some(r) = gr.released
@@ -159,12 +241,13 @@ impl Engine {
         self.promise_statements(group, said);
     }
 
-    fn status_statements(&self) -> Vec<Statement> {
+    /// What there is to say besides claims; the first [`NODE_STATEMENTS`] are always there.
+    fn node_statements(&self, said: &mut Vec<Statement>) {
+        said.clear();
         let st = &self.st;
         let ms = |d: Duration| u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
         let stall =
             if st.now.since(st.stall_at) <= Duration::from_secs(1) { st.stall } else { Duration::ZERO };
-        let mut said: Vec<Statement> = self.group_ids().map(|g| self.claim(g)).collect();
         let knows_yours = st.peer.store.map(|s| st.record.peer_store.is_none_or(|known| known == s));
         said.extend([
             Statement::Identity { boot: st.boot, predecessor: st.predecessor },
@@ -176,10 +259,8 @@ impl Engine {
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
         said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
-        let serving =
-            self.group_ids().filter(|g| self.group(*g).role == Role::Active && self.is_waited_for(*g));
-        said.extend(serving.map(|group| Statement::Serves { group, epoch: self.group(group).epoch }));
-        said
+        let serves = |group| Statement::Serves { group, epoch: self.group(group).epoch };
+        said.extend(self.agenda.serving.iter().map(serves));
     }
 
     /// What this node is in the group, for the peer.
@@ -205,12 +286,11 @@ impl Engine {
     }
 
     pub(super) fn weight(&self) -> u16 {
-        self.group_ids().filter(|g| self.group(*g).is_owner()).map(|g| self.group_config(g).weight).sum()
+        self.maybe_owned().filter(|g| self.group(*g).is_owner()).map(|g| self.group_config(g).weight).sum()
     }
 
     pub(super) fn safety_values(&self) -> (u16, u16, u16) {
-        let values = crate::timing::SafetyValues::of(&self.cfg);
-        (values.dead_ms, values.slot_ms, values.feed_ms)
+        self.agenda.safety
     }
 
     pub(super) fn beat_deadline(&self) -> Instant {

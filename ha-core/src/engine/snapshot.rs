@@ -1,5 +1,6 @@
 //! An engine's whole state as a value, to go on from it elsewhere: in a replay, in a second file of a log.
 
+use super::agenda::Agenda;
 use super::machine::Engine;
 use super::state::{Role, State};
 use super::{OpKind, OpTarget};
@@ -37,14 +38,20 @@ impl Engine {
     /// [`SnapshotMismatch`] if the state cannot belong to `config`.
     pub fn from_snapshot(config: Arc<Config>, snapshot: EngineSnapshot) -> Result<Self, SnapshotMismatch> {
         fits(&config, &snapshot.0)?;
-        Ok(Self {
+        let mut engine = Self {
+            agenda: Agenda::new(&config),
             cfg: config,
             st: snapshot.0,
             outbox: VecDeque::new(),
             again: false,
+            spare: Vec::new(),
+            #[cfg(any(test, feature = "sim"))]
+            witnessed: false,
             #[cfg(feature = "sabotage")]
             broken: None,
-        })
+        };
+        engine.refresh();
+        Ok(engine)
     }
 
     /// The configuration.

@@ -10,7 +10,7 @@ use crate::{
     NodeId, NodeRecord, Nonce, OpId, SetRecord, StopProof, StoreId, WriteId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -71,6 +71,10 @@ pub(super) struct Link {
     pub next_send: Instant,
     /// Where the rotation of status statements goes on, on a narrow link.
     pub cursor: usize,
+    /// The same of very many urgent statements.
+    pub urgent_at: usize,
+    /// Groups of which something changed that this link has not said, where a rotation takes long.
+    pub news: BTreeSet<GroupId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

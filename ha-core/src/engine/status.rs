@@ -93,14 +93,28 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> Status {
         let st = &self.st;
-        let peer = PeerStatus {
+        let peer = self.peer_status();
+        let groups = self.group_ids().map(|g| self.group_status(g)).collect();
+        Status { me: st.me, incarnation: st.incarnation, peer, groups, policy: st.record.policy.clone() }
+    }
+
+    /// The peer's part of [`Engine::status`].
+    #[must_use]
+    pub fn peer_status(&self) -> PeerStatus {
+        let st = &self.st;
+        PeerStatus {
             state: st.peer.state,
             incarnation: st.peer.incarnation(),
             links: st.links.iter().map(|l| l.state).collect(),
             fence_lied: st.fence.liar,
-        };
-        let groups = self.group_ids().map(|g| self.group_status(g)).collect();
-        Status { me: st.me, incarnation: st.incarnation, peer, groups, policy: st.record.policy.clone() }
+        }
+    }
+
+    /// Moves with every change of a group or of what all groups depend on. Where it stands still between two
+    /// steps, [`Engine::status`] says the same of every group; without a third party, whose silence counts too.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.agenda.revision()
     }
 
     fn group_status(&self, g: GroupId) -> GroupStatus {
@@ -129,7 +143,7 @@ impl Engine {
     /// The groups that this node owns, with their epochs: what a guardian would release.
     #[must_use]
     pub fn owned(&self) -> Vec<(GroupId, Epoch)> {
-        self.group_ids().filter(|g| self.group(*g).is_owner()).map(|g| (g, self.group(g).epoch)).collect()
+        self.maybe_owned().filter(|g| self.group(*g).is_owner()).map(|g| (g, self.group(g).epoch)).collect()
     }
 
     pub(super) fn compute_wake(&self) -> Instant {
@@ -148,24 +162,22 @@ impl Engine {
     /// the engine need not look first whether anything was heard.
     #[must_use]
     pub fn next_judgement(&self) -> Instant {
-        let mut next = self.membership_deadline().min(self.permission_deadline());
+        let mut next = self.membership_deadline().min(self.agenda.deadlines.first());
         next = next.min(self.fence_deadline()).min(self.leaving_deadline());
         next = next.min(self.st.write.as_ref().map_or(Instant::FAR, |w| w.deadline));
         next = next.min(self.st.ops.values().map(|o| o.deadline).min().unwrap_or(Instant::FAR));
         if !self.boot_wait_over() {
             next = next.min(self.st.started + self.cfg.timing.boot_wait);
         }
-        for gr in &self.st.groups {
-            next = next.min(self.group_deadline(gr));
-        }
-        for g in self.group_ids() {
-            next = next.min(self.policy_deadline(g));
-            next = next.min(self.third_deadline(g));
-            if let Some(since) = self.group(g).straggler_since {
-                next = next.min(since + self.straggler_budget(g));
-            }
-        }
         next
+    }
+
+    /// When time alone decides something next about the group.
+    pub(super) fn deadline_of(&self, g: GroupId) -> Instant {
+        let gr = self.group(g);
+        let next = self.group_deadline(gr).min(self.permission_deadline(gr));
+        let next = next.min(self.policy_deadline(g)).min(self.third_deadline(g));
+        gr.straggler_since.map_or(next, |since| next.min(since + self.straggler_budget(g)))
     }
 
     fn group_deadline(&self, gr: &Group) -> Instant {

@@ -137,7 +137,8 @@ impl Engine {
     // --- answers ---
 
     pub(super) fn take_arbiter(&mut self, op: OpId, answer: ArbiterAnswer) {
-        let Some(g) = self.group_ids().find(|g| self.group(*g).third.request.is_some_and(|r| r.op == op))
+        let Some(g) =
+            self.agenda.asking.iter().find(|g| self.group(*g).third.request.is_some_and(|r| r.op == op))
         else {
             return;
         };
@@ -336,8 +337,19 @@ impl Engine {
         }
     }
 
+    /// Asks for each group what is to be asked.
+    pub(super) fn consult_third_parties(&mut self) {
+        let mut from = 0;
+        while self.has_arbiter()
+            && let Some(g) = self.agenda.next_touched(from)
+        {
+            from = usize::from(g.0) + 1;
+            self.consult_third(g);
+        }
+    }
+
     /// Asks what is to be asked, one request at a time.
-    pub(super) fn consult_third(&mut self, g: GroupId) {
+    fn consult_third(&mut self, g: GroupId) {
         if !self.has_arbiter() || self.st.ended || self.group(g).third.request.is_some() {
             return;
         }

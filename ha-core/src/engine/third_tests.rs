@@ -41,7 +41,8 @@ impl One {
             outside: 1,
         };
         let now = Instant::from_nanos(1_000_000_000_000);
-        let engine = Engine::boot(Arc::new(config), boot, now);
+        let mut engine = Engine::boot(Arc::new(config), boot, now);
+        engine.check_marks();
         let (asked, writes, asks) = (Vec::new(), Vec::new(), Vec::new());
         let mut one = Self { engine, now, asked, permission: Permission::Revoked, writes, asks };
         one.feed(Input::Tick);

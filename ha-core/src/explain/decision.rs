@@ -245,7 +245,7 @@ pub fn decisions(
     for action in actions {
         of_action(action, input, before, after, &mut found);
     }
-    for (n, (b, a)) in (0u8..).zip(before.groups.iter().zip(&after.groups)) {
+    for (n, (b, a)) in (0u16..).zip(before.groups.iter().zip(&after.groups)) {
         let released = actions.iter().any(|a| claims(a, GroupId(n)));
         of_group(GroupId(n), b, a, released, &mut found);
     }
@@ -293,7 +293,7 @@ fn refused(input: &Input, before: &Outline, after: &Outline) -> Option<GroupId> 
         };
     }
     let ended = before.groups.iter().zip(&after.groups).position(|(b, a)| b.switching && !a.switching);
-    ended.and_then(|n| u8::try_from(n).ok()).map(GroupId)
+    ended.and_then(|n| u16::try_from(n).ok()).map(GroupId)
 }
 
 fn claims(action: &Action, g: GroupId) -> bool {

@@ -105,7 +105,7 @@ mod tests {
         Outstanding { incarnation: Incarnation(1), id: 1, undo, group }
     }
 
-    fn decided(gone: bool, outstanding: &[Outstanding]) -> Option<(Vec<u8>, bool)> {
+    fn decided(gone: bool, outstanding: &[Outstanding]) -> Option<(Vec<u16>, bool)> {
         let mut word = word();
         word.decide(gone, outstanding);
         word.notice.map(|n| (n.groups.iter().map(|(g, _)| g.0).collect(), n.complete))

@@ -10,8 +10,11 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 pub(super) const MAX_BODY_BYTES: usize = 8 * 1024;
 /// The longest kind of an undo and the longest name of a link.
 pub(super) const MAX_NAME_BYTES: usize = 128;
-/// Groups are numbered by one byte.
-pub(super) const MAX_FEED_BYTES: usize = 1 + 9 * 256;
+/// The most owned groups of which a feed speaks. What it does not speak of is never released for a dead child.
+pub(super) const MAX_FEED_GROUPS: usize = (MAX_MESSAGE_BYTES - 1) / FEED_ENTRY_BYTES;
+/// A group and its epoch.
+const FEED_ENTRY_BYTES: usize = 10;
+pub(super) const MAX_FEED_BYTES: usize = 1 + FEED_ENTRY_BYTES * MAX_FEED_GROUPS;
 
 /// From the child.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,14 +57,14 @@ const WELCOME: u8 = 1;
 const STORED: u8 = 2;
 const REFUSED: u8 = 3;
 
-/// Writes a feed without allocating; returns its length. Groups beyond 256 cannot exist.
+/// Writes a feed without allocating; returns its length. Groups beyond [`MAX_FEED_GROUPS`] are left out.
 pub(super) fn write_feed(into: &mut [u8; MAX_FEED_BYTES], groups: &[(GroupId, Epoch)]) -> usize {
     into[0] = FEED;
     let mut length = 1;
-    for ((group, epoch), place) in groups.iter().zip(into[1..].chunks_exact_mut(9)) {
-        place[0] = group.0;
-        place[1..].copy_from_slice(&epoch.0.to_le_bytes());
-        length += 9;
+    for ((group, epoch), place) in groups.iter().zip(into[1..].chunks_exact_mut(FEED_ENTRY_BYTES)) {
+        place[..2].copy_from_slice(&group.0.to_le_bytes());
+        place[2..].copy_from_slice(&epoch.0.to_le_bytes());
+        length += FEED_ENTRY_BYTES;
     }
     length
 }
@@ -96,10 +99,10 @@ impl Request {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader(bytes);
         Some(match from.byte()? {
-            FEED if from.0.len().is_multiple_of(9) => {
-                let mut groups = Vec::with_capacity(from.0.len() / 9);
+            FEED if from.0.len().is_multiple_of(FEED_ENTRY_BYTES) => {
+                let mut groups = Vec::with_capacity(from.0.len() / FEED_ENTRY_BYTES);
                 while !from.0.is_empty() {
-                    groups.push((GroupId(from.byte()?), Epoch(from.u64()?)));
+                    groups.push((GroupId(from.u16()?), Epoch(from.u64()?)));
                 }
                 Self::Feed(groups)
             }
@@ -164,7 +167,12 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
 /// Writes an undo step and its group; also the body of a record in the undo list.
 pub(super) fn put_undo(out: &mut Vec<u8>, undo: &Undo, group: Option<GroupId>) {
     out.extend_from_slice(&undo.version.to_le_bytes());
-    out.extend_from_slice(&[u8::from(group.is_some()), group.map_or(0, |g| g.0)]);
+    // The first 256 groups as they were when a group's number had one byte.
+    match group.map(|g| (g.0, u8::try_from(g.0))) {
+        None => out.extend_from_slice(&[0, 0]),
+        Some((_, Ok(byte))) => out.extend_from_slice(&[1, byte]),
+        Some((two, Err(_))) => out.extend(std::iter::once(2).chain(two.to_le_bytes())),
+    }
     put_name(out, &undo.kind);
     out.extend_from_slice(&undo.bytes);
 }
@@ -181,6 +189,10 @@ impl Reader<'_> {
 
     pub(super) fn byte(&mut self) -> Option<u8> {
         self.take::<1>().map(|[b]| b)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take().map(u16::from_le_bytes)
     }
 
     pub(super) fn u32(&mut self) -> Option<u32> {
@@ -207,10 +219,17 @@ impl Reader<'_> {
     }
 
     pub(super) fn undo(&mut self) -> Option<(Undo, Option<GroupId>)> {
-        let version = u16::from_le_bytes(self.take()?);
-        let [has_group, group] = self.take()?;
+        let version = self.u16()?;
+        let group = match self.byte()? {
+            1 => Some(GroupId(self.byte()?.into())),
+            2 => Some(GroupId(self.u16()?)),
+            _ => {
+                self.byte()?;
+                None
+            }
+        };
         let kind = self.name()?;
-        Some((Undo { kind, version, bytes: self.rest() }, (has_group == 1).then_some(GroupId(group))))
+        Some((Undo { kind, version, bytes: self.rest() }, group))
     }
 }
 
@@ -223,10 +242,13 @@ mod tests {
         let undo = Undo { kind: "address".into(), version: 3, bytes: vec![1, 2, 3] };
         vec![
             Request::Feed(vec![]),
-            Request::Feed(vec![(GroupId(0), Epoch(7)), (GroupId(255), Epoch(u64::MAX))]),
+            Request::Feed(vec![(GroupId(0), Epoch(7)), (GroupId(9_999), Epoch(u64::MAX))]),
+            Request::Feed((0..MAX_FEED_GROUPS as u16).map(|g| (GroupId(g), Epoch(1))).collect()),
             Request::Testament { link: "udp-a".into(), bytes: vec![9; 40].into() },
             Request::Undo { id: 5, undo: undo.clone(), group: Some(GroupId(0)) },
-            Request::Undo { id: 6, undo, group: None },
+            Request::Undo { id: 6, undo: undo.clone(), group: Some(GroupId(255)) },
+            Request::Undo { id: 7, undo: undo.clone(), group: Some(GroupId(256)) },
+            Request::Undo { id: 8, undo, group: None },
             Request::UndoDone { id: 5 },
             Request::EndMe { reason: "stop overran".into() },
             Request::Goodbye,

@@ -150,7 +150,7 @@ mod tests {
     fn lane(timeout: Duration) -> (ArbiterLane, UnboundedReceiver<Arrival>) {
         let (tx, rx) = unbounded_channel();
         let names = ["good", "slow", "bad"].map(str::to_owned);
-        let names = (0u8..).map(GroupId).zip(names).collect();
+        let names = (0u16..).map(GroupId).zip(names).collect();
         (ArbiterLane::start(Arc::new(Client), names, timeout, tx).unwrap(), rx)
     }
 

@@ -233,6 +233,12 @@ impl NodeBuilder {
         if self.store.is_none() {
             problems.push(Problem::new("store", "none", "the node's durable memory, by .store(…)"));
         }
+        if let Some(room) =
+            self.store.as_ref().map(|s| s.room_for_groups()).filter(|n| *n < config.groups.len())
+        {
+            let found = format!("room for {room} groups in the store");
+            problems.push(Problem::new("store", found, format!("room for all {}", config.groups.len())));
+        }
         match (&config.fence, &self.fence) {
             (Some(_), None) => {
                 problems.push(Problem::new(
@@ -433,7 +439,7 @@ impl Seed {
             log.write(EventReport::note(clock.now(), "realtime", None, refusal));
         }
         let links = Links::open(links).await.map_err(|(link, source)| NodeError::Link { link, source })?;
-        let data = (0u8..).map(GroupId).zip(&agents.0);
+        let data = (0u16..).map(GroupId).zip(&agents.0);
         let data = data
             .map(|(id, g)| g.data.as_ref().map(|d| DataSlot::subscribe(id, d.as_ref(), arrivals.clone())))
             .collect();

@@ -87,6 +87,8 @@ pub(super) struct Turn {
     /// What the guardian has to release should this process die now.
     owned: Vec<(GroupId, Epoch)>,
     published: Option<Status>,
+    /// The engine's revision that it shows.
+    revision: u64,
     refusals: Vec<Option<String>>,
     questions: Vec<OpenQuestion>,
     published_at: Instant,
@@ -107,6 +109,7 @@ impl Turn {
             held: BTreeMap::new(),
             owned: Vec::new(),
             published: None,
+            revision: 0,
             refusals: Vec::new(),
             questions: Vec::new(),
             published_at: now,
@@ -339,7 +342,7 @@ impl Control {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::SendBeat { link, beat } => self.links.send(link, &beat),
+            Action::SendBeat { link, beat } => self.links.send(link, beat),
             Action::Persist { write, record } => {
                 if !self.durable.order(write, record) {
                     self.turn.arrived.push_back(Arrival::Persisted { write, ok: false });
@@ -419,7 +422,12 @@ impl Control {
     fn refresh_status(&mut self) {
         let now = self.now();
         (self.turn.status_stale, self.turn.published_at) = (false, now);
-        let (status, refusals) = (self.engine.status(), self.links.refusals());
+        let refusals = self.links.refusals();
+        let revision = std::mem::replace(&mut self.turn.revision, self.engine.revision());
+        if revision == self.turn.revision && self.config.arbiter.is_none() && self.shows(&refusals) {
+            return;
+        }
+        let status = self.engine.status();
         let asked = status.groups.iter().filter(|g| g.question.is_some());
         let questions: Vec<_> = asked.filter_map(|g| self.engine.open_question(g.group, now)).collect();
         let unchanged = self.turn.refusals == refusals && self.turn.questions == questions;
@@ -434,6 +442,13 @@ impl Control {
         let report = StatusReport::new(&self.config.cluster, &self.names, &status, &refusals, &questions);
         self.status.send_replace(report);
         (self.turn.published, self.turn.refusals, self.turn.questions) = (Some(status), refusals, questions);
+    }
+
+    /// Whether what was published still shows what may change without a change of any group.
+    fn shows(&self, refusals: &[Option<String>]) -> bool {
+        let turn = &self.turn;
+        let peer = turn.published.as_ref().map(|status| &status.peer);
+        turn.questions.is_empty() && turn.refusals == refusals && peer == Some(&self.engine.peer_status())
     }
 
     /// Ends the node in order: permissions first, then the last beats.

@@ -139,10 +139,13 @@ impl Links {
     }
 
     /// Puts a beat on its path; [`Links::poll`] sends it.
-    pub(super) fn send(&self, link: LinkId, beat: &Beat) {
+    pub(super) fn send(&self, link: LinkId, beat: Beat) {
         let Some(port) = self.ports.get(usize::from(link.0)) else { return };
         let mut frame = port.path.outbox.borrow_mut();
-        if let Err(e) = port.path.session.borrow_mut().encode(beat, &mut frame) {
+        let mut session = port.path.session.borrow_mut();
+        let encoded = session.encode(&beat, &mut frame);
+        session.reuse(beat.statements);
+        if let Err(e) = encoded {
             port.path.waiting.set(false);
             tracing::error!(target: "ha_core", link = port.path.factory.name(), error = %e, "a beat could not be encoded");
             return;

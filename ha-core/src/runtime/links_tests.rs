@@ -107,8 +107,8 @@ async fn a_flood_of_rubbish_is_counted_and_leaves_room_for_everything_else() {
 #[tokio::test]
 async fn a_beat_that_waits_is_replaced_by_the_next_one() {
     let (mut links, peer, traffic) = open().await;
-    links.send(LinkId(0), &beat(0, 1));
-    links.send(LinkId(0), &beat(0, 2));
+    links.send(LinkId(0), beat(0, 1));
+    links.send(LinkId(0), beat(0, 2));
     links.flush().await;
     assert_eq!((traffic.sent(), traffic.replaced()), (1, 1));
     let mut buffer = [0; 1500];

@@ -60,7 +60,7 @@ impl Cluster {
         self.reread_record(node);
         self.agents.ended(node);
         let owned =
-            (0u8..).zip(&process.owned).filter_map(|(g, epoch)| epoch.map(|e| (GroupId(g), e))).collect();
+            (0u16..).zip(&process.owned).filter_map(|(g, epoch)| epoch.map(|e| (GroupId(g), e))).collect();
         self.lapse_later(node, process.life);
         Some(Mourning { incarnation: process.incarnation, owned })
     }

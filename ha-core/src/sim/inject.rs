@@ -67,7 +67,7 @@ impl Cluster {
             Fault::ArbiterSlow(by, span) => self.trouble_arbiter(Trouble::Slow(nanos(by)), span),
             Fault::ArbiterMute(span) => self.trouble_arbiter(Trouble::Mute, span),
             Fault::ArbiterForgets(swaps) => self.arbiter_forgets(swaps, 12),
-            Fault::Switchover(group) => self.switchover(GroupId(group)),
+            Fault::Switchover(group) => self.switchover(GroupId(group.into())),
             Fault::Standby(n, span) => {
                 let node = NodeId(u8::try_from(n).unwrap_or(0));
                 self.order(Command::Standby { node, on: true });

@@ -66,6 +66,11 @@ pub struct Options {
     /// A rule to break.
     #[cfg(feature = "sabotage")]
     pub sabotage: Option<crate::engine::Sabotage>,
+    /// Every engine has a witness ([`check_marks`](crate::engine::Engine::check_marks)).
+    pub witness: bool,
+    /// A way in which the engines forget groups, for their witnesses to notice.
+    #[cfg(feature = "sabotage")]
+    pub forgets: Option<crate::engine::Forgotten>,
 }
 
 /// Runs the scenario of `seed` to its end or to the first broken invariant.

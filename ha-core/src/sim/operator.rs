@@ -151,7 +151,7 @@ impl Cluster {
         if self.answers.well || !self.healed {
             return;
         }
-        let found: Vec<_> = (0u8..).take(self.mirrors.len()).map(|g| (GroupId(g), self.find(g))).collect();
+        let found: Vec<_> = (0u16..).take(self.mirrors.len()).map(|g| (GroupId(g), self.find(g))).collect();
         let well = found.iter().all(|(g, f)| served_or_asked(*g, f, self.total_loss).is_ok());
         if well {
             self.answers.first_well.get_or_insert(self.now);
@@ -167,7 +167,7 @@ impl Cluster {
         !self.answers.well && self.answers.latest + 15 * SECOND > self.now
     }
 
-    fn find(&self, group: u8) -> Found {
+    fn find(&self, group: u16) -> Found {
         let mut found = Found::default();
         let mut full = false;
         for node in 0..2 {
@@ -261,7 +261,7 @@ impl Cluster {
                 self.feed(node, life, Input::Outside { reachable: 2 });
                 self.feed(node, life, Input::Application { alive: true });
             }
-            for group in (0u8..).take(self.mirrors.len()) {
+            for group in (0u16..).take(self.mirrors.len()) {
                 // Whoever mended a service says so; a node in failure memory is no standby.
                 self.after(
                     nanos(super::phase::SERVICES_CLEARED),

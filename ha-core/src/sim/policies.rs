@@ -113,7 +113,7 @@ fn scope(rng: &mut Rng, node: usize, group: u8) -> PolicyScope {
     match rng.range(0, 3) {
         0 => PolicyScope::Cluster,
         1 => PolicyScope::Node(NodeId(u8::try_from(node).unwrap_or(0))),
-        _ => PolicyScope::Group(GroupId(group)),
+        _ => PolicyScope::Group(GroupId(group.into())),
     }
 }
 

@@ -17,6 +17,15 @@ const SOCKET_FRAMES: usize = 256;
 /// Beats of whose sending the world remembers the time, a link.
 const REMEMBERED_BEATS: usize = 64;
 
+/// Of so many seeds in one the engines have witnesses ([`Engine::check_marks`]).
+const WITNESSED: u64 = 16;
+
+/// Whether every engine of a simulation has a witness.
+pub(super) fn all_are_witnessed() -> bool {
+    static ALL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ALL.get_or_init(|| std::env::var_os("HA_SIM_WITNESS").is_some())
+}
+
 impl Cluster {
     /// Starts a new life on a powered node without one.
     pub(super) fn restart(&mut self, node: usize, cycle: u32) {
@@ -54,14 +63,17 @@ impl Cluster {
         let recording = self.options.replay.then(|| Recording::new(&config, boot.clone(), now));
         #[cfg(feature = "sabotage")]
         let recording = recording.map(|r| r.sabotaged(self.options.sabotage));
-        #[cfg_attr(
-            not(feature = "sabotage"),
-            expect(unused_mut, reason = "only a sabotaged engine changes here")
-        )]
         let mut engine = Engine::boot(config.clone(), boot, now);
+        if self.scenario.seed.is_multiple_of(WITNESSED) || self.options.witness || all_are_witnessed() {
+            engine.check_marks();
+        }
         #[cfg(feature = "sabotage")]
         if let Some(switch) = self.options.sabotage {
             engine.sabotage(switch);
+        }
+        #[cfg(feature = "sabotage")]
+        if let Some(what) = self.options.forgets {
+            engine.forget(what);
         }
         let groups = config.groups.len();
         n.process = Some(Process {
@@ -258,7 +270,7 @@ impl Cluster {
         if self.is_excused(group) {
             return;
         }
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let answering = [self.answering(0, group), self.answering(1, group)];
         self.check(one_actor(id, acting));
         self.check(one_address(id, answering));
@@ -460,7 +472,7 @@ impl Cluster {
 
     /// I4: a group that was given up leaves nothing.
     fn check_nothing_left(&mut self, node: usize, group: usize, said: &str) {
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let running = self.nodes[node].running[group].iter().map(|r| r.there);
         let verdict = nothing_left(id, node, said, running);
         self.check(verdict);

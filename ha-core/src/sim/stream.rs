@@ -107,7 +107,7 @@ impl Cluster {
     /// I3: whoever serves has everything that was acknowledged.
     pub(super) fn check_data(&mut self, node: usize, group: usize) {
         let Some(mirror) = self.mirrors[group].as_ref() else { return };
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let log = &mirror.copies[node].log;
         let verdict = all_present(id, node, &mirror.acknowledged, |i| log.get(i).map(|r| r.message));
         self.check_unless_tainted(group, verdict);
@@ -143,7 +143,7 @@ impl Cluster {
     }
 
     fn check_write(&mut self, group: usize, node: usize, epoch: Epoch) {
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let verdict = self.epochs[group].write(id, node, epoch);
         self.check_unless_tainted(group, verdict);
     }
@@ -168,7 +168,7 @@ impl Cluster {
         let epoch = s.epoch;
         let listens =
             self.nodes[standby].process.as_ref().is_some_and(|p| p.life == s.lives[standby] && !p.paused);
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let granted = self.nodes[standby].record.group(id).granted;
         let copy = &mut mirror.copies[standby];
         if !listens || copy.log.len() < from || epoch < copy.known.max(granted) {
@@ -327,7 +327,7 @@ impl Cluster {
         let standby = 1 - owner;
         let Some(epoch) = self.primary_epoch(owner, group) else { return };
         let lives = [0, 1].map(|n| self.life(n).unwrap_or(0));
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         let granted = self.nodes[standby].record.group(id).granted;
         let Some(mirror) = self.mirrors[group].as_mut() else { return };
         if mirror.copies[standby].known.max(granted) > epoch {
@@ -458,7 +458,7 @@ impl Cluster {
         process.data[group].report_due = false;
         let Some(report) = state else { return };
         process.data[group].told = report;
-        let id = GroupId(u8::try_from(group).unwrap_or(0));
+        let id = GroupId(u16::try_from(group).unwrap_or(0));
         self.feed(node, life, Input::Data { group: id, report });
         self.try_acknowledge(node, group);
     }

@@ -46,6 +46,9 @@ pub struct FileStateStore {
 }
 
 impl FileStateStore {
+    /// For so many groups a record has room, with the greatest numbers that there are.
+    pub const GROUPS: usize = 76;
+
     /// Makes a store that carries `init`, the id which both nodes get when they are first installed together.
     ///
     /// # Errors
@@ -122,6 +125,10 @@ const fn offset(slot: u8, copy: u8) -> u64 {
 }
 
 impl StateStore for FileStateStore {
+    fn room_for_groups(&self) -> usize {
+        Self::GROUPS
+    }
+
     fn load(&mut self) -> Result<NodeRecord, StateError> {
         Ok(self.record.clone())
     }

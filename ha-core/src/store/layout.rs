@@ -37,7 +37,7 @@ pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
     out.extend(record.peer_store.iter().flat_map(|id| id.0.to_le_bytes()));
     put_number(&mut out, record.groups.len() as u64);
     for (id, group) in &record.groups {
-        out.push(id.0);
+        put_number(&mut out, id.0.into());
         put_number(&mut out, group.granted.0);
         put_number(&mut out, group.intent.0);
         put_number(&mut out, group.floor.0);
@@ -54,10 +54,11 @@ fn put_policy(out: &mut Vec<u8>, policy: &PolicyRecord) {
     for (scope, flags) in policy.said() {
         let (kind, id) = match scope {
             PolicyScope::Cluster => (CLUSTER, 0),
-            PolicyScope::Node(n) => (NODE, n.0),
+            PolicyScope::Node(n) => (NODE, n.0.into()),
             PolicyScope::Group(g) => (GROUP, g.0),
         };
-        out.extend([kind, id]);
+        out.push(kind);
+        put_number(out, u64::from(id));
         put_number(out, flags.stamp.into());
         out.push(STANDBY * u8::from(flags.standby) + MAINTENANCE * u8::from(flags.maintenance));
     }
@@ -133,10 +134,15 @@ impl Reader<'_> {
         Err("a number beyond 64 bits")
     }
 
+    /// One byte for the first 128 groups, as ever.
+    fn group_id(&mut self) -> Result<GroupId, &'static str> {
+        u16::try_from(self.number()?).map(GroupId).map_err(|_| "a group beyond 16 bits")
+    }
+
     fn groups(&mut self) -> Result<BTreeMap<GroupId, GroupRecord>, &'static str> {
         let mut groups = BTreeMap::new();
         for _ in 0..self.number()? {
-            let id = GroupId(self.byte()?);
+            let id = self.group_id()?;
             if groups.last_key_value().is_some_and(|(last, _)| *last >= id) {
                 return Err("groups out of order");
             }
@@ -153,10 +159,12 @@ impl Reader<'_> {
             return Err("an empty policy");
         }
         for _ in 0..count {
-            let scope = match (self.byte()?, self.byte()?) {
-                (CLUSTER, 0) => PolicyScope::Cluster,
-                (NODE, n) if usize::from(n) < policy.nodes.len() => PolicyScope::Node(NodeId(n)),
-                (GROUP, g) => PolicyScope::Group(GroupId(g)),
+            let scope = match (self.byte()?, self.group_id()?) {
+                (CLUSTER, GroupId(0)) => PolicyScope::Cluster,
+                (NODE, GroupId(n)) if usize::from(n) < policy.nodes.len() => {
+                    PolicyScope::Node(NodeId(n as u8))
+                }
+                (GROUP, g) => PolicyScope::Group(g),
                 _ => return Err("a policy for an unknown scope"),
             };
             if last.is_some_and(|l| l >= scope) {
@@ -267,6 +275,22 @@ mod tests {
         let hex: String = encode(&full()).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, expected);
         assert_eq!(decode(&encode(&full())), Ok(full()));
+    }
+
+    #[test]
+    fn groups_beyond_the_first_128_take_two_bytes_and_none_is_beyond_16_bits() {
+        let mut record = full();
+        record.groups.insert(GroupId(9_999), GroupRecord::default());
+        record
+            .policy
+            .set(PolicyScope::Group(GroupId(300)), PolicyFlags { stamp: 1, ..PolicyFlags::default() });
+        assert_eq!(decode(&encode(&record)), Ok(record));
+        let mut one = NodeRecord::blank(StoreId(0), None);
+        one.groups.insert(GroupId(u16::MAX), GroupRecord::default());
+        let mut bytes = encode(&one);
+        assert_eq!(bytes[18..21], [0xff, 0xff, 0x03]);
+        bytes[20] = 0x04;
+        assert_eq!(decode(&bytes), Err("a group beyond 16 bits"));
     }
 
     #[test]

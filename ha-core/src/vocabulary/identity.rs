@@ -65,7 +65,7 @@ counter! {
 }
 counter! {
     /// A group of resources that live together, by its place in the configuration.
-    GroupId(u8)
+    GroupId(u16)
 }
 counter! {
     /// A log sequence number of a mirror: the number of transactions up to and including this one.

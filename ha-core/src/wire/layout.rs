@@ -173,7 +173,7 @@ pub(super) fn write_released(
     out.put(&seq.to_be_bytes());
     out.byte(if complete { COMPLETE } else { 0 });
     for (group, epoch) in groups {
-        out.byte(group.0);
+        out.varint(group.0.into());
         out.varint(epoch.0);
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn read_released(incarnation: Incarnation, body: &[u8]) -> Option<(u3
     let flags = r.byte()?;
     let mut groups = Vec::new();
     while !r.is_empty() {
-        groups.push((GroupId(r.byte()?), Epoch(r.varint()?)));
+        groups.push((GroupId(r.varint_as()?), Epoch(r.varint()?)));
     }
     let regular = seq >= RESERVED_SEQ && flags & !COMPLETE == 0;
     regular.then_some((seq, ReleasedNotice { incarnation, groups, complete: flags & COMPLETE != 0 }))

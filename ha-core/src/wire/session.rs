@@ -16,7 +16,7 @@ use super::{
     WireTerms, statement,
 };
 use crate::config::Config;
-use crate::engine::{Beat, ReleasedNotice};
+use crate::engine::{Beat, ReleasedNotice, Statement};
 use crate::{Incarnation, LinkId, NodeId};
 use sha2::{Digest, Sha256};
 
@@ -26,6 +26,9 @@ const MAX_CANDIDATES: usize = 4;
 /// Beats that go out between two greetings while a present life is served, so that repeated recordings of
 /// greetings cannot silence us.
 const BEATS_BETWEEN_GREETINGS: u8 = 3;
+
+/// So many lists of statements are kept.
+const SPARE_MAX: usize = 4;
 
 /// What a frame was.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +63,8 @@ pub struct LinkSession {
     changes: u64,
     counters: LinkCounters,
     terms: WireTerms,
+    /// Lists for the statements of beats to come.
+    spare: Vec<Vec<Statement>>,
 }
 
 impl LinkSession {
@@ -93,6 +98,7 @@ impl LinkSession {
             changes: 0,
             counters: LinkCounters::default(),
             terms: WireTerms::default(),
+            spare: Vec::with_capacity(SPARE_MAX),
         }
     }
 
@@ -170,6 +176,15 @@ impl LinkSession {
         self.beats_since_greeting = self.beats_since_greeting.saturating_add(1);
         self.counters.beats_sent += 1;
         Ok(FrameKind::Beat)
+    }
+
+    /// Takes the list of a beat that is no longer needed, for one that will be heard: so beats that come and go
+    /// take no memory.
+    pub fn reuse(&mut self, mut statements: Vec<Statement>) {
+        if statements.capacity() > 0 && self.spare.len() < SPARE_MAX {
+            statements.clear();
+            self.spare.push(statements);
+        }
     }
 
     fn check(&self, beat: &Beat) -> Result<(), EncodeError> {
@@ -325,7 +340,8 @@ impl LinkSession {
         let at = self.verified_by(parts)?;
         let malformed = |what| FrameError::Malformed { what };
         let (seq, echo, octets) = layout::read_beat(parts.body).ok_or(malformed("sequence number"))?;
-        let statements = statement::decode_all(octets).ok_or(malformed("statement"))?;
+        let statements = statement::decode_into(octets, self.spare.pop().unwrap_or_default())
+            .ok_or(malformed("statement"))?;
         let life = self.life(&at)?;
         // Before it settles: after a guardian's last word no late beat makes its life present.
         if !life.window.accept(seq) {

@@ -148,11 +148,11 @@ fn value(statement: &Statement, out: &mut impl Sink) {
         Statement::Policy { scope, flags } => {
             let (about, id) = match scope {
                 PolicyScope::Cluster => (0, 0),
-                PolicyScope::Node(n) => (1, n.0),
+                PolicyScope::Node(n) => (1, n.0.into()),
                 PolicyScope::Group(g) => (2, g.0),
             };
             out.byte(about);
-            out.byte(id);
+            out.varint(id.into());
             out.varint(flags.stamp.into());
             out.byte(u8::from(flags.standby) | u8::from(flags.maintenance) << 1);
         }
@@ -161,7 +161,7 @@ fn value(statement: &Statement, out: &mut impl Sink) {
 }
 
 fn grant(out: &mut impl Sink, group: GroupId, epoch: Epoch) {
-    out.byte(group.0);
+    out.varint(group.0.into());
     out.varint(epoch.0);
 }
 
@@ -192,10 +192,14 @@ fn claim(out: &mut impl Sink, group: GroupId, epoch: Epoch, state: ClaimState, s
     }
 }
 
-/// Reads all statements. `None`: malformed.
+#[cfg(test)]
 pub(super) fn decode_all(bytes: &[u8]) -> Option<Vec<Statement>> {
+    decode_into(bytes, Vec::new())
+}
+
+/// Reads all statements into `statements`, which is empty. `None`: malformed.
+pub(super) fn decode_into(bytes: &[u8], mut statements: Vec<Statement>) -> Option<Vec<Statement>> {
     let mut reader = Reader::new(bytes);
-    let mut statements = Vec::new();
     while !reader.is_empty() {
         let kind = reader.byte()?;
         let len = reader.byte()?;
@@ -252,14 +256,14 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::CLAIM => return decode_claim(r),
         kind::DEPARTING => Statement::Departing,
         kind::POLICY => return decode_policy(r),
-        kind::SERVES => Statement::Serves { group: GroupId(r.byte()?), epoch: Epoch(r.varint()?) },
+        kind::SERVES => Statement::Serves { group: GroupId(r.varint_as()?), epoch: Epoch(r.varint()?) },
         kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED => return decode_about_grant(kind, r),
         _ => return Some(Said::Unknown),
     }))
 }
 
 fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
-    let group = GroupId(r.byte()?);
+    let group = GroupId(r.varint_as()?);
     let epoch = Epoch(r.varint()?);
     let mut generation = || r.varint().map(Generation);
     Some(Said::Known(match kind {
@@ -288,12 +292,12 @@ fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
 }
 
 fn decode_policy(r: &mut Reader<'_>) -> Option<Said> {
-    let (about, id) = (r.byte()?, r.byte()?);
+    let (about, id) = (r.byte()?, r.varint_as()?);
     let stamp = r.varint_as()?;
     let flags = r.byte()?;
     let scope = match (about, id) {
         (0, _) => PolicyScope::Cluster,
-        (1, n) => PolicyScope::Node(NodeId(n)),
+        (1, n) => PolicyScope::Node(NodeId(u8::try_from(n).ok()?)),
         (2, g) => PolicyScope::Group(GroupId(g)),
         _ => return Some(Said::Unknown),
     };
@@ -310,7 +314,7 @@ fn nonce(r: &mut Reader<'_>) -> Option<Nonce> {
 }
 
 fn decode_claim(r: &mut Reader<'_>) -> Option<Said> {
-    let group = GroupId(r.byte()?);
+    let group = GroupId(r.varint_as()?);
     let epoch = Epoch(r.varint()?);
     let tags = r.byte()?;
     let lsn = Lsn(r.varint()?);

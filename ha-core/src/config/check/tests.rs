@@ -83,10 +83,12 @@ fn the_number_of_links_and_groups_is_bounded() {
     config.groups.clear();
     only(config, "groups");
     let mut config = pair();
-    for n in 0..16 {
+    for n in 1..MAX_GROUPS {
         config = config.group(GroupConfig::new(&format!("g{n}")));
     }
-    only(config, "groups");
+    config.clone().check().unwrap();
+    let problem = only(config.group(GroupConfig::new("one-more")), "groups").to_string();
+    assert!(problem.contains("10001") && problem.contains("10000"), "{problem}");
 }
 
 #[test]

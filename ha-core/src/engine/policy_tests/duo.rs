@@ -37,19 +37,19 @@ pub(super) struct Duo {
     pub(super) now: Instant,
     pub(super) nodes: [Option<Engine>; 2],
     pub(super) records: [NodeRecord; 2],
-    tokens: BTreeMap<(usize, u8), Instant>,
+    tokens: BTreeMap<(usize, u16), Instant>,
     in_flight: VecDeque<(Instant, usize, Input)>,
     pub(super) cut: bool,
     pub(super) outside: [u8; 2],
     /// Nodes and groups whose starts fail.
-    pub(super) start_fails: BTreeSet<(usize, u8)>,
+    pub(super) start_fails: BTreeSet<(usize, u16)>,
     /// What monitors find; absent: running. `None`: they do not come back.
-    pub(super) health: BTreeMap<(usize, u8), Option<Health>>,
+    pub(super) health: BTreeMap<(usize, u16), Option<Health>>,
     /// How long a drain takes.
     pub(super) drain: Duration,
     pub(super) resume_fails: bool,
     /// Starts, stops, drains and resumes, in order.
-    pub(super) done: Vec<(usize, u8, OpKind)>,
+    pub(super) done: Vec<(usize, u16, OpKind)>,
     pub(super) log: Vec<(Instant, usize, EventKind)>,
     /// Operations under way, the most there ever were.
     pub(super) most_ops: usize,
@@ -88,7 +88,7 @@ impl Duo {
     pub(super) fn settled(cfg: Config) -> Self {
         let mut duo = Self::new(cfg);
         duo.run(ms(1000));
-        for g in 0..duo.cfg.groups.len() as u8 {
+        for g in 0..duo.cfg.groups.len() as u16 {
             let at = usize::from(duo.cfg.groups[usize::from(g)].preferred.0);
             assert_eq!(duo.serving(g), Some(at), "{:#?}", duo.log);
         }
@@ -108,7 +108,9 @@ impl Duo {
             guarded: true,
             outside: self.outside[n],
         };
-        self.nodes[n] = Some(Engine::boot(self.cfg.clone(), boot, self.now));
+        let mut engine = Engine::boot(self.cfg.clone(), boot, self.now);
+        engine.check_marks();
+        self.nodes[n] = Some(engine);
         self.feed(n, Input::Tick);
     }
 
@@ -173,7 +175,7 @@ impl Duo {
         }
     }
 
-    fn operate(&mut self, n: usize, op: OpId, g: u8, kind: OpKind) {
+    fn operate(&mut self, n: usize, op: OpId, g: u16, kind: OpKind) {
         self.under_way.insert((n, op));
         self.most_ops = self.most_ops.max(self.under_way.len());
         if kind != OpKind::Monitor {
@@ -212,7 +214,7 @@ impl Duo {
                     self.feed(n, Input::Tick);
                 }
             }
-            for g in 0..self.cfg.groups.len() as u8 {
+            for g in 0..self.cfg.groups.len() as u16 {
                 let acting =
                     (0..2).filter(|n| self.tokens.get(&(*n, g)).is_some_and(|until| *until > self.now));
                 assert!(acting.count() <= 1, "two act in group {g} at {:?}\n{:#?}", self.now, self.log);
@@ -225,19 +227,19 @@ impl Duo {
         self.watch(span, |_| {});
     }
 
-    pub(super) fn status(&self, n: usize, g: u8) -> GroupStatus {
+    pub(super) fn status(&self, n: usize, g: u16) -> GroupStatus {
         self.nodes[n].as_ref().unwrap().status().groups[usize::from(g)].clone()
     }
 
-    pub(super) fn role(&self, n: usize, g: u8) -> Option<RoleName> {
+    pub(super) fn role(&self, n: usize, g: u16) -> Option<RoleName> {
         self.nodes[n].as_ref().map(|e| e.status().groups[usize::from(g)].role)
     }
 
-    pub(super) fn serving(&self, g: u8) -> Option<usize> {
+    pub(super) fn serving(&self, g: u16) -> Option<usize> {
         (0..2).find(|n| self.role(*n, g) == Some(RoleName::Active))
     }
 
-    pub(super) fn placement(&self, n: usize, g: u8) -> Placement {
+    pub(super) fn placement(&self, n: usize, g: u16) -> Placement {
         self.status(n, g).policy.placement
     }
 
@@ -245,7 +247,7 @@ impl Duo {
         self.log.iter().any(|(_, by, k)| *by == n && k == kind)
     }
 
-    pub(super) fn grants(&self, g: u8) -> Vec<(Instant, usize)> {
+    pub(super) fn grants(&self, g: u16) -> Vec<(Instant, usize)> {
         let granted = |k: &EventKind| matches!(k, EventKind::Granted { group, .. } if group.0 == g);
         self.log.iter().filter(|(_, _, k)| granted(k)).map(|(at, n, _)| (*at, *n)).collect()
     }

@@ -198,7 +198,7 @@ impl World {
     fn services_mended(&mut self) {
         for n in 0..2 {
             for g in 0..self.mirrors.len() {
-                let group = GroupId(g as u8);
+                let group = GroupId(g as u16);
                 self.feed(n, Input::Command(Command::ClearFailures(group)));
                 if !self.third_knows_what_lives_knew() {
                     self.feed(n, Input::Command(Command::TrustArbiter(group)));

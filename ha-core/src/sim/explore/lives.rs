@@ -52,11 +52,10 @@ impl World {
             guarded: true,
             outside: node.outside,
         };
-        #[cfg_attr(
-            not(feature = "sabotage"),
-            expect(unused_mut, reason = "only a sabotaged engine changes here")
-        )]
         let mut engine = Engine::boot(self.config.clone(), boot, at(t));
+        if crate::sim::process::all_are_witnessed() {
+            engine.check_marks();
+        }
         #[cfg(feature = "sabotage")]
         if let Some(switch) = self.family.sabotage {
             engine.sabotage(switch);

@@ -415,6 +415,6 @@ impl World {
     }
 
     pub(super) const fn group_id(g: usize) -> GroupId {
-        GroupId(g as u8)
+        GroupId(g as u16)
     }
 }

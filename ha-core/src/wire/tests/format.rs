@@ -119,7 +119,7 @@ fn any_state() -> impl Strategy<Value = ClaimState> {
 }
 
 fn any_statement() -> impl Strategy<Value = Statement> {
-    let claim = (any::<u8>(), any::<u64>(), any_state(), any_set(), any::<u64>(), any::<u32>()).prop_map(
+    let claim = (any::<u16>(), any::<u64>(), any_state(), any_set(), any::<u64>(), any::<u32>()).prop_map(
         |(group, epoch, state, set, lsn, ahead)| Statement::Claim {
             group: GroupId(group),
             epoch: Epoch(epoch),
@@ -129,7 +129,7 @@ fn any_statement() -> impl Strategy<Value = Statement> {
             highest: Epoch(epoch.saturating_add(ahead.into())),
         },
     );
-    let grant = (0u8..10, any::<u8>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<Option<u64>>());
+    let grant = (0u8..10, any::<u16>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<Option<u64>>());
     let grant = grant.prop_map(|(kind, group, epoch, generation, nonce, lsn)| {
         let (group, epoch) = (GroupId(group), Epoch(epoch));
         let (generation, nonce) = (Generation(generation), Nonce(nonce));

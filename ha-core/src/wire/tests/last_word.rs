@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::ReleasedNotice;
 
-fn notice(groups: u8) -> ReleasedNotice {
+fn notice(groups: u16) -> ReleasedNotice {
     let groups = (0..groups).map(|g| (GroupId(g), Epoch(u64::MAX - u64::from(g)))).collect();
     ReleasedNotice { incarnation: Incarnation(1), groups, complete: true }
 }

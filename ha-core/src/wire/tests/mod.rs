@@ -1,6 +1,7 @@
 //! Scenarios over whole sessions. Unit tests are beside the code.
 
 mod format;
+mod groups;
 mod handshake;
 mod last_word;
 mod refusal;
@@ -99,7 +100,7 @@ fn acquainted() -> (Side, Side) {
 
 /// One of each kind, with the numbers that a long-lived pair may reach.
 fn every_statement() -> Vec<Statement> {
-    let (group, epoch) = (GroupId(u8::MAX), Epoch((1 << 49) - 1));
+    let (group, epoch) = (GroupId(127), Epoch((1 << 49) - 1));
     let (generation, nonce) = (Generation((1 << 35) - 1), Nonce(u32::MAX));
     let lsn = Lsn((1 << 49) - 1);
     let set = SetRecord::Alone { epoch: Epoch(0), generation };
