@@ -142,7 +142,7 @@ pub(super) struct Fence {
     /// Orders and questions that ended without a proof, since the peer died.
     pub failures: u32,
     /// The slot turn in which the last shot was issued, so that a turn has one shot.
-    pub last_turn: Option<u64>,
+    pub last_slot: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
