@@ -87,16 +87,35 @@ impl Engine {
                 take(*s, &mut left);
             }
         }
+        // While only narrow links are left an owner that lost the outside waits for what we see of it (rule 10).
+        let health = |s: &Statement| matches!(s, Statement::Health { .. });
+        let hastened = status.iter().find(|s| health(s)).filter(|_| self.outside_matters_on(room));
+        if let Some(s) = hastened {
+            take(*s, &mut left);
+        }
         let mut cursor = self.st.links[i].cursor;
         for _ in 0..status.len() {
             let s = status[cursor % status.len()];
-            if !take(s, &mut left) {
+            if !(hastened.is_some() && health(&s) || take(s, &mut left)) {
                 break;
             }
             cursor += 1;
         }
         self.st.links[i].cursor = if status.is_empty() { 0 } else { cursor % status.len() };
         packed
+    }
+
+    fn outside_matters_on(&self, room: usize) -> bool {
+        let mut wide = self
+            .st
+            .links
+            .iter()
+            .zip(&self.cfg.links)
+            .filter(|(_, c)| !c.evidence_only && c.payload_bytes >= ROOM_FOR_ALL);
+        room < ROOM_FOR_ALL
+            && self.st.outside > 0
+            && wide.clone().next().is_some()
+            && wide.all(|(link, _)| link.state != super::LinkState::Up)
     }
 
     /// What the peer waits for, or what we wait for.
@@ -175,6 +194,7 @@ impl Engine {
         ]);
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
+        said.extend(crate::timing::LeaseValues::of(&self.cfg).map(Statement::from));
         said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
         let serving =
             self.group_ids().filter(|g| self.group(*g).role == Role::Active && self.is_waited_for(*g));

@@ -93,6 +93,8 @@ pub(super) struct Peer {
     /// When the newest of them came.
     pub health_at: Option<Instant>,
     pub safety: Option<(u16, u16, u16)>,
+    /// What it told of its lease.
+    pub lease: Option<crate::timing::LeaseValues>,
     pub departing: bool,
     /// Since when it lets questions pass unanswered.
     pub mute_since: Option<Instant>,

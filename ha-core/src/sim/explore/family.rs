@@ -209,7 +209,7 @@ impl Family {
                 )
             }),
             // Commands, and everything that may befall them. Who just gave up a group has one of the last slots.
-            Self { window: 70, ..Self::new("commands", vec![mail()]) }.only(Budget::new(1, 0, 1), |c| {
+            Self { window: 90, ..Self::new("commands", vec![mail()]) }.only(Budget::new(1, 0, 1), |c| {
                 matches!(
                     c,
                     Switchover { .. }
