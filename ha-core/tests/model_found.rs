@@ -57,3 +57,13 @@ fn an_epoch_granted_unheard_to_the_taker_of_a_group_is_not_granted_again() {
         panic!("{counterexample}");
     }
 }
+
+/// An owner that woke while it was being shot took its standby out of the arbiter's record first. The standby was a
+/// member by its own record: it waited for a slot in which it had no right to shoot (`third_proof.rs`,
+/// `third_would_grant`).
+#[test]
+fn a_standby_that_the_arbiter_excluded_asks_although_its_own_record_says_member() {
+    for later in 10..16 {
+        holds("lease", &format!("freeze:0 +{later} thaw:0 +55"));
+    }
+}

@@ -262,3 +262,62 @@ fn a_grant_that_only_a_reading_showed_counts_its_lease() {
 fn a_taker_that_restarts_waits_for_the_address_again() {
     hold(&[1_000_374, 1_001_478]);
 }
+
+/// During a change of the lease, or by mistake: the owner's lease outlives what the taker waits for.
+#[test]
+fn of_two_leases_the_shorter_one_is_no_proof_and_the_longer_one_is() {
+    let with_lease = |lease| {
+        let mut config = config(Data::None, true);
+        config.arbiter = Some(
+            ArbiterConfig::new(ArbiterKind::ThirdParty, lease)
+                .with_renew_interval(ms(200))
+                .with_answer_timeout(ms(100))
+                .with_trusts_host_pauses(true),
+        );
+        config
+    };
+    for (owners, takers, follows) in [(4000, 1000, false), (1000, 4000, true), (1000, 1000, true)] {
+        for seed in 0..20 {
+            let mut scenario = Scenario::quiet(seed, with_lease(ms(owners)));
+            scenario.configs[1] = std::sync::Arc::new(with_lease(ms(takers)));
+            let mut cluster = Cluster::new(scenario, Options::default());
+            cluster.run_for(seconds(5));
+            assert_eq!(role(&cluster, 0), Some(RoleName::Active), "{}", cluster.timeline());
+            cluster.inject(Fault::CutArbiter(0, seconds(20)));
+            cluster.inject(Fault::Isolate(seconds(20)));
+            cluster.run_for(seconds(9));
+            sound(&cluster);
+            let took = role(&cluster, 1) == Some(RoleName::Active);
+            assert_eq!(took, follows, "{}", cluster.timeline());
+            assert_eq!(
+                question(&cluster, 1) == Some(Question::TimingMismatch),
+                !follows,
+                "{}",
+                cluster.timeline()
+            );
+        }
+    }
+}
+
+/// An owner that does not bind itself by its lease goes on after its end.
+#[test]
+fn the_lease_of_an_owner_that_it_does_not_bind_proves_nothing() {
+    for seed in 0..20 {
+        let mut scenario = Scenario::quiet(seed, config(Data::None, false));
+        scenario.configs[1] = std::sync::Arc::new(config(Data::None, true));
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(5));
+        assert_eq!(role(&cluster, 0), Some(RoleName::Active), "{}", cluster.timeline());
+        cluster.inject(Fault::CutArbiter(0, seconds(20)));
+        cluster.inject(Fault::Isolate(seconds(20)));
+        cluster.run_for(seconds(9));
+        sound(&cluster);
+        assert_eq!(question(&cluster, 1), Some(Question::TimingMismatch), "{}", cluster.timeline());
+        // What needs no clock still moves it.
+        cluster.run_for(seconds(14));
+        cluster.command(0, Command::Switchover(GROUP));
+        cluster.run_for(seconds(4));
+        sound(&cluster);
+        assert_eq!(role(&cluster, 1), Some(RoleName::Active), "{}", cluster.timeline());
+    }
+}

@@ -211,3 +211,46 @@ fn the_first_grant_takes_one_of_the_first_epochs() {
         assert!(highest < Some(10), "seed {seed}: {highest:?}\n{}", cluster.timeline());
     }
 }
+
+/// With one link, whose beats of one direction are lost for a while, and everything cut as the first of them gets
+/// through: one node knows of that beat, the other does not. Their slots are apart all the same.
+#[test]
+fn a_last_beat_that_only_one_side_knows_of_does_not_let_both_shoot() {
+    let mut pair = config(true);
+    pair.links.truncate(1);
+    for silent in 0..2 {
+        for gap in (60..290).step_by(10) {
+            for rest in (0..60).step_by(5) {
+                let seed = gap * 60 + rest;
+                let mut cluster = Cluster::new(Scenario::quiet(seed, pair.clone()), Options::default());
+                cluster.run_for(seconds(3));
+                cluster.inject(Fault::CutLink(0, Cut::From(silent), ms(gap)));
+                cluster.run_for(ms(gap + rest));
+                cluster.inject(Fault::Isolate(seconds(4)));
+                cluster.run_for(seconds(3));
+                sound(&cluster);
+                assert!(cluster.actor(GROUP).is_some(), "{silent} {gap} {rest}\n{}", cluster.timeline());
+            }
+        }
+    }
+}
+
+/// The owner knows of a death one beat and its echo after its slot begins: it shoots then, not a turn later.
+#[test]
+fn an_owner_does_not_miss_its_own_first_slot() {
+    let mut pair = config(true);
+    pair.links.truncate(1);
+    for seed in 0..100 {
+        let mut cluster = Cluster::new(Scenario::quiet(seed, pair.clone()), Options::default());
+        cluster.run_for(seconds(3));
+        cluster.inject(Fault::PauseTree(1, seconds(4)));
+        cluster.run_for(ms(300 + 60 + 200));
+        sound(&cluster);
+        assert_eq!(
+            protection(&cluster, 0),
+            Some(Protection::Standalone),
+            "seed {seed}\n{}",
+            cluster.timeline()
+        );
+    }
+}

@@ -389,4 +389,14 @@ impl Config {
         let slowest = self.links.iter().map(|l| l.interval).max().unwrap_or_default();
         self.fence.as_ref().map_or(Duration::ZERO, |f| (f.timeout + f.effect) * 6 / 5) + slowest
     }
+
+    /// For how long after the begin of its slot a node may still shoot: `slowest beat interval + (fence timeout +
+    /// effect) / 10`. The slot then has room for the shot, and for another tenth of it.
+    ///
+    /// So long, because an owner knows that its peer is dead a beat and its echo after its slot begins.
+    #[must_use]
+    pub fn slot_window(&self) -> Duration {
+        let shot = self.fence.as_ref().map_or(Duration::ZERO, |f| f.timeout + f.effect);
+        self.slot().saturating_sub(shot + shot / 10)
+    }
 }

@@ -55,7 +55,7 @@ impl Engine {
         let current =
             self.is_current_by_record(g, Some(&record), StopProof::LeaseExpired { epoch: record.epoch });
         let living = self.lease_is_fresh(g);
-        let expiring = current && self.lease_proves(g) && !self.group(g).failed_here;
+        let expiring = current && self.lease_of_peer_proves(g) && !self.group(g).failed_here;
         if (living || expiring) && self.group(g).question != Some(Question::Diverged) {
             self.unask(g);
         }
@@ -80,7 +80,10 @@ impl Engine {
         } else if !self.timing_fits() {
             self.ask_operator(g, Question::TimingMismatch);
         } else if self.fencing_is_hopeless() {
-            self.ask_operator(g, Question::NoStopProof);
+            // Without the mismatch the lease would have been the proof.
+            let differs = self.lease_proves(g) && self.lease_mismatch(g).is_some();
+            let question = if differs { Question::TimingMismatch } else { Question::NoStopProof };
+            self.ask_operator(g, question);
         }
     }
 

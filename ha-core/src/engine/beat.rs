@@ -68,6 +68,17 @@ pub enum Statement {
         /// The guardian's feed limit, in milliseconds.
         feed_ms: u16,
     },
+    /// The sender's lease, with an arbiter: what a taker must wait for, and what the sender waits for as one.
+    Lease {
+        /// The shortest wait that outlasts the sender as an owner, in milliseconds.
+        outlasted_ms: u32,
+        /// How long the sender waits as a taker, in milliseconds.
+        waits_ms: u32,
+        /// Whether its permission ends with its lease.
+        is_bound: bool,
+        /// Whether a watchdog stands behind it.
+        has_watchdog: bool,
+    },
     /// What the sender is in a group.
     Claim {
         /// The group.

@@ -89,9 +89,9 @@ impl Engine {
             rel(&mut op.issued);
             rel(&mut op.deadline);
         }
-        // What counts of a past shot is how many turns ago it was.
-        let turn = self.slot_now().map_or(0, |(turn, _, _)| turn);
-        st.fence.last_turn = st.fence.last_turn.map(|last| turn.wrapping_sub(last));
+        // What counts of a past shot is how many slots ago it was.
+        let slot = self.slot_now().map_or(0, |(slot, _)| slot);
+        st.fence.last_slot = st.fence.last_slot.map(|last| slot.wrapping_sub(last));
         canonical_groups(&mut st, now, frame.horizon);
         for g in self.group_ids() {
             if let Some(base) = frame.bases.get(usize::from(g.0)) {

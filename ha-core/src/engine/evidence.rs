@@ -1,6 +1,5 @@
 //! The facts on which an engine decides, as values for people: every age measured at the instant of asking.
 
-use super::fencing::SLOTS_IN_TURN;
 use super::machine::Engine;
 use super::state::{EndedHow, Role, Why};
 use super::status::role_name;
@@ -122,11 +121,11 @@ pub struct FenceFacts {
     pub asking: bool,
     /// Whether a shot is under way.
     pub shooting: bool,
-    /// The slot of rule 11 at this instant, of 4 in a turn.
+    /// The slot of rule 11 at this instant, from zero on.
     pub slot: Option<u64>,
     /// How far into it.
     pub slot_ms: Option<f64>,
-    /// This node's own slot.
+    /// This node's own slot that has come, or comes next.
     pub own_slot: u64,
     /// Whether the peer may have a reason to shoot too, by its last word.
     pub contested: bool,
@@ -298,8 +297,8 @@ impl Engine {
             failures: fence.failures,
             asking: fence.query.is_some(),
             shooting: fence.shot.is_some(),
-            slot: slot.map(|(_, slot, _)| slot % SLOTS_IN_TURN),
-            slot_ms: slot.map(|(_, _, into)| ms(into)),
+            slot: slot.map(|(slot, _)| slot),
+            slot_ms: slot.map(|(_, into)| ms(into)),
             own_slot: self.own_slot(),
             contested: self.group_ids().any(|g| self.peer_may_have_reason(g)),
         }

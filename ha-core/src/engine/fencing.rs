@@ -8,15 +8,13 @@ use crate::config::{Config, FenceConfig};
 use crate::{GroupId, Instant, OpId, SetRecord};
 use std::time::Duration;
 
-/// A shot is issued only in this part of an own slot, else in the next turn.
-const SLOT_WINDOW_DIVISOR: u32 = 10;
-
-/// Turns in which a contested shot may be issued: for so long two drifting clocks keep the slots apart.
-/// `timing::prove` computes how many the configured drift allows.
-const SLOT_TURNS_MAX: u64 = 3;
-
-/// Slots in a turn: first in order, second, and two for nodes whose weights the other may not know.
-pub(super) const SLOTS_IN_TURN: u64 = 4;
+/// The slots of the node that is first in order, of the second, and of nodes whose weights the other may not know.
+/// A node that heard a last beat that the other does not know of counts from up to a slot later than it ([`Engine`],
+/// `origins_are_far_apart`): two that both count from what they heard are a slot further apart than the shots need.
+const FIRST: &[u64] = &[0, 4];
+const SECOND: &[u64] = &[1, 5];
+const UNORDERED_LOWER: &[u64] = &[7];
+const UNORDERED_HIGHER: &[u64] = &[9];
 
 impl Engine {
     pub(super) fn run_fencing(&mut self) {
@@ -47,7 +45,7 @@ impl Engine {
     fn shoot(&mut self, config: &FenceConfig) {
         let op = self.fence_op(config.timeout + config.effect);
         self.st.fence.shot = Some(op);
-        self.st.fence.last_turn = self.slot_now().map(|(turn, _, _)| turn);
+        self.st.fence.last_slot = self.slot_now().map(|(slot, _)| slot);
         self.emit(EventKind::Shoot);
         let target = Config::peer_of(self.st.me);
         self.outbox.push_back(Action::FenceShoot { op: op.op, target });
@@ -203,39 +201,62 @@ impl Engine {
     }
 
     fn in_own_slot(&self) -> bool {
-        let Some((turn, slot, position)) = self.slot_now() else { return false };
-        slot == self.own_slot()
-            && turn < SLOT_TURNS_MAX
-            && position < self.cfg.slot() / SLOT_WINDOW_DIVISOR
-            && self.st.fence.last_turn != Some(turn)
+        let Some((slot, position)) = self.slot_now() else { return false };
+        self.own_slots().contains(&slot)
+            && position < self.cfg.slot_window()
+            && self.st.fence.last_slot != Some(slot)
+            && (slot == 0 || !self.origins_are_far_apart())
     }
 
-    /// Turn, slot and position in it, counted from the send time of our newest beat known to be echoed.
-    pub(super) fn slot_now(&self) -> Option<(u64, u64, Duration)> {
-        let origin = match self.st.peer.mute_since {
-            Some(at) => at,
-            None => self.last_echoed()? + self.cfg.latest_dead(),
-        };
-        let slot = u64::try_from(self.cfg.slot().as_nanos()).unwrap_or(u64::MAX).max(1);
-        let t = u64::try_from(self.st.now.since(origin).as_nanos()).unwrap_or(u64::MAX);
+    /// From when on this node counts its slots. The first in order counts from the send time of its newest beat known to be
+    /// echoed. The others count from the last beat that they heard: whatever beat the first one counts from, they
+    /// heard it by then, also where the last beats of one direction were lost.
+    fn slot_origin(&self) -> Option<Instant> {
+        if let Some(mute) = self.st.peer.mute_since {
+            return Some(mute);
+        }
+        let echoed = self.last_echoed()?;
+        let from = if self.own_slots() == FIRST { echoed } else { self.last_heard().max(echoed) };
+        Some(from + self.cfg.latest_dead())
+    }
+
+    /// So many of our last beats were lost, or told us nothing of ours, that the other may count from more than a slot
+    /// later: beyond the first slot of all nothing keeps the shots apart.
+    fn origins_are_far_apart(&self) -> bool {
+        let echoed = self.last_echoed().unwrap_or(Instant::ZERO);
+        !self.is_mute() && self.last_heard().since(echoed) > self.cfg.slot()
+    }
+
+    /// The slot, and how far into it.
+    pub(super) fn slot_now(&self) -> Option<(u64, Duration)> {
+        let origin = self.slot_origin()?;
         if self.st.now < origin {
             return None;
         }
-        let n = t / slot;
-        Some((n / SLOTS_IN_TURN, n % SLOTS_IN_TURN, Duration::from_nanos(t % slot)))
+        let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let (t, slot) = (nanos(self.st.now.since(origin)), nanos(self.cfg.slot()).max(1));
+        Some((t / slot, Duration::from_nanos(t % slot)))
     }
 
-    pub(super) fn own_slot(&self) -> u64 {
+    fn own_slots(&self) -> &'static [u64] {
         let (mine, theirs) = (self.weight(), self.st.peer.weight);
         let lower = self.st.me.0 == 0;
         if self.st.peer.my_weight_there != Some(mine) {
-            return if lower { 2 } else { 3 };
+            return if lower { UNORDERED_LOWER } else { UNORDERED_HIGHER };
         }
         match mine.cmp(&theirs) {
-            std::cmp::Ordering::Greater => 0,
-            std::cmp::Ordering::Less => 1,
-            std::cmp::Ordering::Equal => u64::from(!lower),
+            std::cmp::Ordering::Greater => FIRST,
+            std::cmp::Ordering::Less => SECOND,
+            std::cmp::Ordering::Equal if lower => FIRST,
+            std::cmp::Ordering::Equal => SECOND,
         }
+    }
+
+    /// The own slot that has come or comes next, else the last.
+    pub(super) fn own_slot(&self) -> u64 {
+        let slot = self.slot_now().map_or(0, |(slot, _)| slot);
+        let mut own = self.own_slots().iter().copied();
+        own.clone().find(|s| *s >= slot).or(own.next_back()).unwrap_or(0)
     }
 
     /// When the next own slot begins, while a shot is wanted.
@@ -258,11 +279,12 @@ impl Engine {
     }
 
     fn next_own_slot(&self) -> Instant {
-        let Some((_, slot, position)) = self.slot_now() else {
-            return self.last_echoed().map_or(Instant::FAR, |at| at + self.cfg.latest_dead());
+        let Some((slot, position)) = self.slot_now() else {
+            return self.slot_origin().unwrap_or(Instant::FAR);
         };
-        let ahead = (self.own_slot() + SLOTS_IN_TURN - slot - 1) % SLOTS_IN_TURN + 1;
-        let whole = self.cfg.slot() * u32::try_from(ahead).unwrap_or(1);
+        // After the last one somebody is asked.
+        let next = self.own_slots().iter().copied().find(|own| *own > slot).unwrap_or(slot + 1);
+        let whole = self.cfg.slot() * u32::try_from(next - slot).unwrap_or(1);
         self.st.now + whole.saturating_sub(position)
     }
 
@@ -291,9 +313,11 @@ impl Engine {
             || self.slots_are_over()
     }
 
-    /// So long after the last echo that the slots of the two nodes are not apart any more, for example after a
-    /// long gap of its own.
+    /// No own slot is left in which the two nodes' shots are apart, for example after a long gap of its own.
     fn slots_are_over(&self) -> bool {
-        self.st.fence.shot.is_none() && self.slot_now().is_some_and(|(turn, _, _)| turn >= SLOT_TURNS_MAX)
+        let Some((slot, _)) = self.slot_now() else { return false };
+        let passed = self.own_slots().iter().all(|own| *own < slot);
+        let first = slot == 0 && self.own_slots() == FIRST;
+        self.st.fence.shot.is_none() && (passed || self.origins_are_far_apart() && !first)
     }
 }

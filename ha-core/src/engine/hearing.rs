@@ -4,6 +4,7 @@ use super::beat::{Beat, ClaimState, Predecessor, ReleasedNotice, Statement};
 use super::machine::{Engine, SENT_BEATS_MAX};
 use super::state::{AskedConsent, Claim, Ended, EndedHow, Life, Release, Wanted};
 use super::{EventKind, Predecessor as P};
+use crate::timing::LeaseValues;
 use crate::{Incarnation, Instant, LinkId};
 
 /// How many of the peer's lives are remembered.
@@ -63,7 +64,7 @@ impl Engine {
         peer.departing = false;
         peer.mute_since = None;
         peer.health_at = None;
-        peer.safety = None;
+        // What it told of its timing stands until the new life tells other values: nobody shoots on a guess.
         for link in &mut self.st.links {
             link.two_way = None;
             link.echoed = None;
@@ -148,6 +149,9 @@ impl Engine {
             }
             Statement::Safety { dead_ms, slot_ms, feed_ms } => {
                 peer.safety = Some((dead_ms, slot_ms, feed_ms))
+            }
+            Statement::Lease { outlasted_ms, waits_ms, is_bound, has_watchdog } => {
+                peer.lease = Some(LeaseValues { outlasted_ms, waits_ms, is_bound, has_watchdog });
             }
             Statement::Departing => {
                 peer.departing = true;

@@ -11,6 +11,7 @@ use super::third_party::{Asked, Extend};
 use super::{ClaimState, Question, Statement};
 use crate::api::Lease;
 use crate::config::Config;
+use crate::timing::{LeaseValues, Mismatch, joint_lease};
 use crate::{Epoch, GroupId, Incarnation, Instant, Nonce};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -30,6 +31,21 @@ impl Engine {
     pub(super) fn lease_proves(&self, g: GroupId) -> bool {
         let trusted = self.arbiter().is_some_and(|a| a.trusts_host_pauses);
         trusted && (!self.group_config(g).shared || self.cfg.watchdog.is_some())
+    }
+
+    /// The same of a lease of the peer's, which may be another one than ours.
+    pub(super) fn lease_of_peer_proves(&self, g: GroupId) -> bool {
+        self.lease_proves(g) && self.lease_mismatch(g).is_none()
+    }
+
+    /// Why the peer's lease proves nothing here although ours would, as far as it said anything of it.
+    pub(super) fn lease_mismatch(&self, g: GroupId) -> Option<Mismatch> {
+        #[cfg(feature = "sabotage")]
+        if self.is_broken(super::Sabotage::IgnoreJointTiming) {
+            return None;
+        }
+        let (mine, theirs) = (LeaseValues::of(&self.cfg)?, self.st.peer.lease?);
+        joint_lease(&mine, &theirs, self.group_config(g).shared).err()
     }
 
     /// Whether the owner's permission ends with its lease: somebody may take over on its end.
@@ -123,7 +139,7 @@ impl Engine {
             return Some(watch.since + wait / 10);
         }
         let bound = self.bound_until(g);
-        self.lease_proves(g).then(|| (watch.since + wait).max(bound))
+        self.lease_of_peer_proves(g).then(|| (watch.since + wait).max(bound))
     }
 
     fn bound_until(&self, g: GroupId) -> Instant {
@@ -138,7 +154,7 @@ impl Engine {
     pub(super) fn lease_ran_out(&self, g: GroupId) -> bool {
         let t = &self.group(g).third;
         let broken = self.believes_silence();
-        (self.lease_proves(g) || broken)
+        (self.lease_of_peer_proves(g) || broken)
             && t.view.is_some_and(|v| t.expired == Some(v.revision))
             && (broken || self.st.now >= self.bound_until(g))
     }

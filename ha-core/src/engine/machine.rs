@@ -279,6 +279,7 @@ impl Peer {
             health_count: 0,
             health_at: None,
             safety: None,
+            lease: None,
             departing: false,
             mute_since: None,
         }

@@ -73,7 +73,7 @@ impl Engine {
         }
         if matches!(state, PeerState::Alive) {
             self.st.fence.failures = 0;
-            self.st.fence.last_turn = None;
+            self.st.fence.last_slot = None;
         }
         let incarnation = self.st.peer.incarnation();
         self.emit(EventKind::Peer { incarnation, state });

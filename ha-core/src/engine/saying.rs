@@ -114,6 +114,14 @@ impl Engine {
         }
         let mut node = std::mem::take(&mut self.agenda.node_said);
         self.node_statements(&mut node);
+        // While only narrow links are left an owner that lost the outside waits for what we see of it (rule 10).
+        if !self.has_many_groups()
+            && self.outside_matters_on(room)
+            && let Some(at) = node.iter().position(|s| matches!(s, Statement::Health { .. }))
+            && packing.take(node[at])
+        {
+            node.remove(at);
+        }
         if self.has_many_groups() {
             self.pack_news(i, &node[..NODE_STATEMENTS], room, &mut packing);
             self.rotate(i, &node[NODE_STATEMENTS..], &mut packing);
@@ -192,6 +200,19 @@ impl Engine {
         *before = word;
     }
 
+    fn outside_matters_on(&self, room: usize) -> bool {
+        let mut wide = self
+            .st
+            .links
+            .iter()
+            .zip(&self.cfg.links)
+            .filter(|(_, c)| !c.evidence_only && c.payload_bytes >= ROOM_FOR_ALL);
+        room < ROOM_FOR_ALL
+            && self.st.outside > 0
+            && wide.clone().next().is_some()
+            && wide.all(|(link, _)| link.state != super::LinkState::Up)
+    }
+
     /// What the peer waits for, or what we wait for.
     pub(super) fn group_urgent(&self, group: GroupId, said: &mut Vec<Statement>) {
         let gr = self.group(group);
@@ -258,6 +279,7 @@ impl Engine {
         ]);
         let (dead_ms, slot_ms, feed_ms) = self.safety_values();
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
+        said.extend(crate::timing::LeaseValues::of(&self.cfg).map(Statement::from));
         said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
         let serves = |group| Statement::Serves { group, epoch: self.group(group).epoch };
         said.extend(self.agenda.serving.iter().map(serves));

@@ -97,6 +97,8 @@ pub(super) struct Peer {
     /// When the newest of them came.
     pub health_at: Option<Instant>,
     pub safety: Option<(u16, u16, u16)>,
+    /// What it told of its lease.
+    pub lease: Option<crate::timing::LeaseValues>,
     pub departing: bool,
     /// Since when it lets questions pass unanswered.
     pub mute_since: Option<Instant>,
@@ -146,7 +148,7 @@ pub(super) struct Fence {
     /// Orders and questions that ended without a proof, since the peer died.
     pub failures: u32,
     /// The slot turn in which the last shot was issued, so that a turn has one shot.
-    pub last_turn: Option<u64>,
+    pub last_slot: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

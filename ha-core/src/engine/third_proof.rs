@@ -159,8 +159,15 @@ impl Engine {
         if self.third_view(g).is_none() {
             return false;
         }
-        let mirrored = self.group_config(g).mirrored;
-        !mirrored || member || self.third_record(g).is_some_and(|r| self.is_listed(g, &r))
+        if !self.group_config(g).mirrored {
+            return true;
+        }
+        let own = self.st.durable.group(g).set.generation();
+        match self.third_record(g) {
+            None => member,
+            // A reading from before the admission says nothing of it; a later one that lists others excluded us.
+            Some(r) => self.is_listed(g, &r) || member && r.generation < own,
+        }
     }
 
     /// The same by a reading of just now, after the last sign of the peer's life: who was excluded meanwhile has no

@@ -41,7 +41,7 @@ impl Cluster {
         self.check(not_heard(by, ago, window));
         let reachable = healthy && self.met(by) && self.some_path_was_clear(by);
         self.check(not_reachable(by, reachable));
-        let knows = self.nodes[by].process.as_ref().is_some_and(|p| p.knows_timing.is_some());
+        let knows = self.nodes[by].process.as_ref().is_some_and(|p| p.knows_timing);
         self.check(shooting_disabled(self.scenario.mismatched && knows, by));
     }
 

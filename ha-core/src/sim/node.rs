@@ -112,8 +112,8 @@ pub struct Process {
     pub echoed: Vec<u64>,
     /// By link: any own beat was ever echoed.
     pub ever_echoed: Vec<bool>,
-    /// The life of the peer whose safety values were heard.
-    pub knows_timing: Option<Incarnation>,
+    /// Safety values of the peer were heard, of whichever life.
+    pub knows_timing: bool,
     /// All inputs, where replay is checked.
     pub recording: Option<Recording>,
     /// How much it decides.

@@ -98,7 +98,7 @@ impl Cluster {
             sent: vec![VecDeque::new(); config.links.len()],
             echoed: vec![0; config.links.len()],
             ever_echoed: vec![false; config.links.len()],
-            knows_timing: None,
+            knows_timing: false,
             recording,
             rate: super::invariant::Rate::default(),
             spins: (0, 0),
@@ -339,10 +339,8 @@ impl Cluster {
         if beat.to != Some(process.incarnation) {
             return;
         }
-        // A new life may be configured anew: what the old one said no longer counts.
-        process.knows_timing = process.knows_timing.filter(|life| *life == beat.incarnation);
         if beat.statements.iter().any(|s| matches!(s, Statement::Safety { .. })) {
-            process.knows_timing = Some(beat.incarnation);
+            process.knows_timing = true;
         }
         let echoed = beat.echo.and_then(|echo| process.sent[link].iter().rev().find(|(seq, _)| *seq == echo));
         if let Some((_, sent)) = echoed {

@@ -8,6 +8,8 @@ const fn ms(n: u64) -> Duration {
 
 /// A frame's way through kernel, network and the peer's control thread, beyond the time on a slow line.
 pub const TRANSIT: Duration = ms(1);
+/// A control thread is woken this much after the instant it asked for.
+pub const WAKE: Duration = ms(5);
 /// One record made durable.
 pub const DURABLE: Duration = ms(25);
 /// From a proof to the first answer: grant durable, data promoted, resources started, client retries.

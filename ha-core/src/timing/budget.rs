@@ -227,7 +227,10 @@ fn widen_slots(config: &mut Config) {
 
 fn slots_hold(config: &Config) -> bool {
     let terms = Terms::of(config);
-    rules().flat_map(|rule| (rule.state)(&terms)).filter(|path| path.name == "slots").all(|path| path.holds())
+    rules()
+        .flat_map(|rule| (rule.state)(&terms))
+        .filter(|path| ["slots", "first slot"].contains(&path.name))
+        .all(|path| path.holds())
 }
 
 /// Checks as seldom as the budget allows, and no seldomer than configured.

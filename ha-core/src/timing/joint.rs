@@ -60,6 +60,21 @@ pub enum Mismatch {
         /// There.
         theirs: u16,
     },
+    /// The taker would call the owner's lease expired before the owner must have ended.
+    #[error(
+        "here an unrenewed lease counts as expired after {waits} ms, but the owner there may act for {outlasted} ms: both could be active; give both nodes the same arbiter, stops and watchdog"
+    )]
+    Lease {
+        /// How long the taker waits, in milliseconds.
+        waits: u32,
+        /// What must be outlasted.
+        outlasted: u32,
+    },
+    /// The owner's permission does not end with its lease.
+    #[error(
+        "the owner there does not bind itself by its lease, so its expiry proves nothing: give both nodes the same trusts_host_pauses and watchdog"
+    )]
+    Unbound,
 }
 
 /// Whether two nodes with these values may take over from each other by fencing. Symmetric: both nodes decide

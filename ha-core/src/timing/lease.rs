@@ -37,7 +37,7 @@ impl Config {
 }
 
 /// The whole milliseconds that outlast the owner, whichever way the clocks drift.
-fn shortest_wait(terms: &Terms<'_>) -> Duration {
+pub(super) fn shortest_wait(terms: &Terms<'_>) -> Duration {
     let over = sum(&owner_ends(terms)).max(sum(&addresses_end(terms)));
     // Within the checked bound of one per cent, 1 / (1 − ρ) is below 1 + ρ + ρ / 64.
     let Drift(ppm) = terms.drift;

@@ -109,8 +109,14 @@ fn outage(t: &Terms<'_>, fault: FaultKind) -> Outage {
             t,
             fault,
             vec![
-                Addend::new("outside compared twice on the slowest link", t.slowest_word.saturating_mul(2)),
-                Addend::new("release heard on the slowest link", t.slowest_word),
+                // Who watches the outside notices its loss by then.
+                Addend::new("the mirror notices", t.config.timing.mirror_stall),
+                Addend::new("outside compared once more on the slowest link", t.slowest_word),
+                // On a narrow line the next beat may be left to the status.
+                Addend::new(
+                    "release heard on the slowest link",
+                    t.slowest_word.saturating_add(t.slowest_interval),
+                ),
                 takes_over,
             ],
         ),

@@ -45,7 +45,8 @@ const RULES: &[Rule] = &[
     Rule { state: addresses, fixes: &[ADDRESS_FIX] },
     Rule { state: freeze, fixes: timing_fix!(token_validity, false) },
     Rule { state: patience, fixes: timing_fix!(feed_limit, true) },
-    Rule { state: slots, fixes: &[FENCE_FIX, INTERVAL_FIX] },
+    Rule { state: slots, fixes: &[FENCE_FIX] },
+    Rule { state: first_slot, fixes: &[FENCE_FIX] },
     Rule { state: boot, fixes: timing_fix!(boot_wait, true) },
     Rule { state: listening, fixes: timing_fix!(boot_wait, true) },
     Rule { state: consent, fixes: timing_fix!(ask_deadline, true) },
@@ -78,20 +79,6 @@ pub(super) const FENCE_FIX: Fix = Fix {
         }
     },
     raise: true,
-};
-
-pub(super) const INTERVAL_FIX: Fix = Fix {
-    field: |config, _| {
-        let slowest = config.links().max_by_key(|(_, link)| link.interval);
-        format!("links[{}].interval", slowest.map_or(0, |(id, _)| id.0))
-    },
-    get: |config, _| config.links.iter().map(|link| link.interval).max().unwrap_or_default(),
-    set: |config, _, value| {
-        for link in &mut config.links {
-            link.interval = link.interval.min(value);
-        }
-    },
-    raise: false,
 };
 
 fn released(t: &Terms<'_>) -> Vec<Inequality> {
@@ -176,13 +163,12 @@ fn slots(t: &Terms<'_>) -> Vec<Inequality> {
     vec![
         Inequality::clock(
             "slots",
-            "a shot from the first tenth of a slot is over before the other node's slot begins",
+            "a shot from the window of a slot is over before the other node's slot begins",
             vec![
                 Addend::new("dead", t.drift.longest(t.dead)),
-                Addend::new("first tenth", t.drift.longest(t.slot / 10)),
+                Addend::new("window", t.drift.longest(t.config.slot_window())),
                 Addend::new("fence timeout", t.drift.longest(fence.timeout)),
                 Addend::new("effect", t.drift.longest(fence.effect)),
-                Addend::new("the origins differ by", t.slowest_interval + t.slowest_transit),
                 Addend::new("exchanged values are rounded by", allowance::ROUNDING),
             ],
             vec![
@@ -191,6 +177,26 @@ fn slots(t: &Terms<'_>) -> Vec<Inequality> {
             ],
         )
         .risking(Danger::BothShot),
+    ]
+}
+
+/// The first in order counts its slot from the send time of an echoed beat, and its peer's death from the echo.
+fn first_slot(t: &Terms<'_>) -> Vec<Inequality> {
+    if !t.has_fence() || !t.is_contested() {
+        return Vec::new();
+    }
+    vec![
+        Inequality::clock(
+            "first slot",
+            "a node finds its peer dead before the window of its own first slot ends, and does not wait a whole turn",
+            vec![
+                Addend::new("the next beat, which the echo came before", t.drift.longest(t.slowest_interval)),
+                Addend::new("a beat and its echo on the slowest link", t.slowest_transit.saturating_mul(2)),
+                Addend::new("the control thread wakes (allowance)", allowance::WAKE),
+            ],
+            vec![Addend::new("window", t.drift.shortest(t.config.slot_window()))],
+        )
+        .risking(Danger::TooLong),
     ]
 }
 

@@ -164,12 +164,25 @@ fn a_token_as_long_as_the_quickest_links_deadline_is_refused() {
 }
 
 #[test]
-fn a_fence_too_quick_for_the_slowest_beat_leaves_no_room_between_slots() {
+fn a_fence_too_quick_for_the_slowest_beat_lets_an_owner_miss_its_first_slot() {
     let config = reference().fence(FenceConfig::new(ms(100)));
-    let violation = only(&config, "slots");
+    let violation = only(&config, "first slot");
     assert_eq!(violation.field, "fence.timeout");
     let mended = config.fence(FenceConfig::new(violation.value.unwrap()));
     prove(&mended).unwrap();
+}
+
+#[test]
+fn clocks_that_drift_far_within_a_deadline_leave_no_room_between_slots() {
+    let mut config = reference();
+    config.links[2].dead = ms(2000);
+    config.timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
+    config.timing.drift_ppm = 10_000;
+    let violations = prove(&config).unwrap_err();
+    let slots = violations.as_slice().iter().find(|v| v.rule == "slots").unwrap();
+    assert_eq!((slots.field.as_str(), slots.danger), ("fence.timeout", Some(Danger::BothShot)));
+    config.fence = Some(FenceConfig::new(slots.value.unwrap()));
+    assert!(prove(&config).err().is_none_or(|left| left.as_slice().iter().all(|v| v.rule != "slots")));
 }
 
 #[test]
@@ -217,7 +230,7 @@ fn the_report_names_every_addend_and_serializes() {
     let proof = prove(&reference()).unwrap();
     let text = proof.to_string();
     for wanted in [
-        "origins differ by",
+        "window",
         "holds by",
         "power-loss-active    ≤ 650 ms     = dead 250 ms + fence 200 ms + record, promotion, start (allowance) 200 ms",
     ] {
@@ -243,8 +256,8 @@ fn two_nodes_fit_only_with_equal_slots() {
 
 /// The shots of two nodes whose values pass `joint`, worst case, each node with its own exact durations.
 fn first_shots_are_apart(a: &Config, b: &Config) -> bool {
-    let (fa, gap) = (a.fence.as_ref().unwrap(), a.links.iter().map(|l| l.interval).max().unwrap());
-    let first_ends = a.latest_dead() + a.slot() / 10 + fa.timeout + fa.effect + gap;
+    let fa = a.fence.as_ref().unwrap();
+    let first_ends = a.latest_dead() + a.slot_window() + fa.timeout + fa.effect;
     first_ends < b.latest_dead() + b.slot()
 }
 
@@ -334,9 +347,7 @@ prop_compose! {
 fn mend(config: &mut Config, violation: &Violation) -> bool {
     let Some(value) = violation.value else { return false };
     let (field, arbiter) = (violation.field.as_str(), config.arbiter.as_mut());
-    if field.ends_with(".interval") && violation.rule == "slots" {
-        config.links.iter_mut().for_each(|link| link.interval = link.interval.min(value));
-    } else if field.ends_with(".address_lifetime") {
+    if field.ends_with(".address_lifetime") {
         config.groups.iter_mut().for_each(|group| group.address_lifetime = group.address_lifetime.min(value));
     } else if field == "arbiter.takeover_wait" {
         arbiter.unwrap().takeover_wait = Some(value);
@@ -366,8 +377,8 @@ fn the_generated_configurations_are_proven_and_refused_in_good_number() {
     }
     assert!(proven >= 25 && contested >= 8, "{proven} proven, {contested} with slots");
     let all = "addresses answers arbiter and watchdog beats boot budget configuration confirmation consent detection \
-               devices expired expired addresses feeding freeze listening patience poison preparation renewal scope \
-               shared slots";
+               devices expired expired addresses feeding first slot freeze listening patience poison preparation \
+               renewal scope shared";
     assert_eq!(refused.into_iter().collect::<Vec<_>>().join(" "), all);
 }
 

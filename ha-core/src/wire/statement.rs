@@ -31,6 +31,7 @@ mod kind {
     pub(super) const SERVES: u8 = 20;
     pub(super) const EXTEND: u8 = 32;
     pub(super) const PROMISED: u8 = 33;
+    pub(super) const LEASE: u8 = 34;
 }
 
 /// Octets that a statement takes in a frame, its kind and length included.
@@ -79,6 +80,7 @@ const fn kind_of(statement: &Statement) -> u8 {
         Statement::Serves { .. } => kind::SERVES,
         Statement::Extend { .. } => kind::EXTEND,
         Statement::Promised { .. } => kind::PROMISED,
+        Statement::Lease { .. } => kind::LEASE,
     }
 }
 
@@ -110,6 +112,11 @@ fn value(statement: &Statement, out: &mut impl Sink) {
             for ms in [dead_ms, slot_ms, feed_ms] {
                 out.varint(ms.into());
             }
+        }
+        Statement::Lease { outlasted_ms, waits_ms, is_bound, has_watchdog } => {
+            out.varint(outlasted_ms.into());
+            out.varint(waits_ms.into());
+            out.byte(u8::from(is_bound) | u8::from(has_watchdog) << 1);
         }
         Statement::Claim { group, epoch, state, set, lsn, highest } => {
             claim(out, group, epoch, state, set, lsn);
@@ -257,6 +264,15 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::DEPARTING => Statement::Departing,
         kind::POLICY => return decode_policy(r),
         kind::SERVES => Statement::Serves { group: GroupId(r.varint_as()?), epoch: Epoch(r.varint()?) },
+        kind::LEASE => {
+            let (outlasted_ms, waits_ms, flags) = (r.varint_as()?, r.varint_as()?, r.byte()?);
+            Statement::Lease {
+                outlasted_ms,
+                waits_ms,
+                is_bound: flags & 1 != 0,
+                has_watchdog: flags & 2 != 0,
+            }
+        }
         kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED => return decode_about_grant(kind, r),
         _ => return Some(Said::Unknown),
     }))

@@ -208,8 +208,8 @@ impl Family {
                         | ConfirmOff(_)
                 )
             }),
-            // Commands, and everything that may befall them.
-            Self::new("commands", vec![mail()]).only(Budget::new(1, 0, 1), |c| {
+            // Commands, and everything that may befall them. Who just gave up a group has one of the last slots.
+            Self { window: 90, ..Self::new("commands", vec![mail()]) }.only(Budget::new(1, 0, 1), |c| {
                 matches!(
                     c,
                     Switchover { .. }

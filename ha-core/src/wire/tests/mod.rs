@@ -134,6 +134,7 @@ fn every_statement() -> Vec<Statement> {
             flags: PolicyFlags { stamp: u32::MAX, standby: true, maintenance: true },
         },
         Statement::Serves { group, epoch },
+        Statement::Lease { outlasted_ms: u32::MAX, waits_ms: u32::MAX, is_bound: true, has_watchdog: true },
         Statement::Departing,
     ]
 }
