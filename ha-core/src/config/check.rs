@@ -90,6 +90,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.fence(config);
     findings.arbiter(config);
     findings.shared(config);
+    findings.outliving(config);
     findings.budget(config);
     findings.timing(config);
     findings.unguarded(config);
@@ -440,6 +441,7 @@ fn text(span: Duration) -> String {
 }
 
 mod arbiter;
+mod detach;
 
 #[cfg(test)]
 mod tests;

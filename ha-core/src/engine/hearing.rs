@@ -163,6 +163,13 @@ impl Engine {
                     self.st.peer.serves.insert(group, epoch);
                 }
             }
+            Statement::Spare { group, .. }
+            | Statement::Spares { group, .. }
+            | Statement::Unspare { group, .. } => {
+                if self.knows(group) {
+                    self.take_detach_statement(from, statement);
+                }
+            }
             Statement::Claim { group, .. }
             | Statement::Ask { group, .. }
             | Statement::Consent { group, .. }

@@ -119,7 +119,7 @@ impl Engine {
     /// A node in maintenance is not shot, and shoots nobody; in a maintained cluster nobody is shot at all.
     pub(super) fn shots_are_held(&self) -> bool {
         let nodes = self.st.record.policy.nodes.iter().any(|flags| flags.maintenance);
-        nodes || self.flags(PolicyScope::Cluster).maintenance
+        nodes || self.flags(PolicyScope::Cluster).maintenance || self.spares_in_maintenance()
     }
 
     /// A group that nobody owns and that this node may not start: promise it to the peer, or ask. True if held.

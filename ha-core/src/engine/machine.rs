@@ -57,6 +57,7 @@ impl Engine {
             groups,
             ops: BTreeMap::new(),
             leaving: None,
+            detaching: None,
             application_alive: true,
             ended: false,
             next_op: 1,
@@ -73,6 +74,7 @@ impl Engine {
             broken: None,
         };
         engine.bind_after_boot();
+        engine.find_detached();
         engine
     }
 
@@ -154,6 +156,7 @@ impl Engine {
             self.advance(g);
         }
         self.run_leaving();
+        self.run_detaching();
     }
 
     fn flush(&mut self) {

@@ -157,6 +157,7 @@ impl Engine {
             said.push(Statement::Ready { group, epoch });
         }
         self.promise_statements(group, said);
+        self.detach_statements(group, said);
     }
 
     fn status_statements(&self) -> Vec<Statement> {

@@ -88,6 +88,7 @@ fn is_decision(action: &Action) -> bool {
         | Action::FenceShoot { .. }
         | Action::EndSelf { .. }
         | Action::Reborn
+        | Action::Detached { .. }
         | Action::Departed => true,
         _ => false,
     }
