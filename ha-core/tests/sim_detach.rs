@@ -264,7 +264,7 @@ fn a_detached_node_is_not_shot_until_an_operator_ends_the_maintenance() {
         assert_eq!(cluster.probes().count("event", "Shoot"), 0);
         end_maintenance(&mut cluster, 1);
         cluster.run_for(seconds(8));
-        assert!(cluster.probes().count("device", "shot hit") >= 1, "{}", cluster.timeline());
+        assert!(cluster.probes().count("event", "Shoot") >= 1, "{}", cluster.timeline());
         serves(&cluster, 1);
     }
 }

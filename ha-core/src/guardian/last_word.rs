@@ -142,7 +142,7 @@ mod tests {
         word.decide(true, &[]);
         let notice = word.notice.unwrap();
         assert_eq!((notice.groups, notice.complete), (vec![(GroupId(1), Epoch(9))], false));
-        let mut word = super::LastWord::new(Incarnation(1), vec![(GroupId(0), Epoch(5))], BTreeMap::new());
+        let mut word = LastWord::new(Incarnation(1), vec![(GroupId(0), Epoch(5))], BTreeMap::new());
         word.leave_running(&[GroupId(0)]);
         word.decide(true, &[]);
         assert_eq!(word.notice, None);

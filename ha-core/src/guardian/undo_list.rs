@@ -271,6 +271,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_running_is_known_until_the_next_life_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut list, _) = UndoList::open(dir.path(), BOOT).unwrap();
+        list.begin_life(life()).unwrap();
+        list.store(step(2)).unwrap();
+        list.detach(vec![GroupId(0)]).unwrap();
+        // However often it is rewritten.
+        list.lives_ended().unwrap();
+        drop(list);
+        for _ in 0..2 {
+            let (list, damaged) = UndoList::open(dir.path(), BOOT).unwrap();
+            assert_eq!(
+                (list.detached(), list.outstanding(), damaged),
+                (&[GroupId(0)][..], &[step(2)][..], false)
+            );
+        }
+        let (mut list, _) = UndoList::open(dir.path(), BOOT).unwrap();
+        list.begin_life(life()).unwrap();
+        assert!(list.detached().is_empty());
+        drop(list);
+        let (list, _) = UndoList::open(dir.path(), BOOT).unwrap();
+        assert_eq!((list.detached(), list.outstanding()), (&[][..], &[step(2)][..]));
+    }
+
+    #[test]
     fn what_was_stored_and_not_settled_is_found_by_the_next_guardian() {
         let dir = tempfile::tempdir().unwrap();
         let (mut list, damaged) = UndoList::open(dir.path(), BOOT).unwrap();

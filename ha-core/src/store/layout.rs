@@ -303,6 +303,25 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_without_an_engine_follows_the_set_and_takes_two_bits_beside_it() {
+        let detachment =
+            |n| Detachment { epoch: Epoch(n), incarnation: Incarnation(n.into()), boot: BootId(9) };
+        let plain = encode(&full());
+        for (detached, spares) in [(Some(7), None), (None, Some(8)), (Some(7), Some(8))] {
+            let mut record = full();
+            let (detached, spares) = (detached.map(detachment), spares.map(detachment));
+            record.groups.insert(GroupId(1), GroupRecord { detached, spares, ..record.group(GroupId(1)) });
+            let bytes = encode(&record);
+            let count = usize::from(detached.is_some()) + usize::from(spares.is_some());
+            assert_eq!(bytes.len(), plain.len() + 33 * count);
+            assert_eq!(decode(&bytes), Ok(record));
+            for end in 0..bytes.len() {
+                assert!(decode(&bytes[..end]).is_err(), "cut to {end} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn every_shortened_or_lengthened_body_is_refused() {
         let bytes = encode(&full());
         for end in 0..bytes.len() {

@@ -133,6 +133,9 @@ fn every_statement() -> Vec<Statement> {
             flags: PolicyFlags { stamp: u32::MAX, standby: true, maintenance: true },
         },
         Statement::Serves { group, epoch },
+        Statement::Spare { group, epoch, nonce },
+        Statement::Spares { group, epoch, nonce },
+        Statement::Unspare { group, epoch },
         Statement::Departing,
     ]
 }
