@@ -270,6 +270,58 @@ fn a_detached_node_is_not_shot_until_an_operator_ends_the_maintenance() {
 }
 
 #[test]
+fn a_configured_bound_lets_the_peer_shoot_although_everything_is_maintained() {
+    for scope in [NODE_A, PolicyScope::Cluster, PolicyScope::Group(MAIL)] {
+        let mut config = config();
+        config.timing = config.timing.with_detached_limit(seconds(3));
+        let mut cluster = maintained(1, config, scope, None);
+        cluster.stay_away(0, seconds(60));
+        cluster.command(0, Command::Detach);
+        cluster.run_for(ms(2800));
+        assert_eq!((cluster.actor(MAIL), cluster.probes().count("event", "Shoot")), (Some(0), 0));
+        cluster.run_for(seconds(4));
+        assert_eq!(cluster.probes().count("event", "Shoot"), 1, "{}", cluster.timeline());
+        serves(&cluster, 1);
+    }
+}
+
+/// A departed peer promises nothing, boots without knowing anything, and starts nothing.
+#[test]
+fn a_node_whose_peer_departed_leaves_and_returns_with_a_peer_that_knows_nothing() {
+    for seed in 0..10 {
+        let mut cluster = maintained(seed, config(), NODE_A, None);
+        let before = cluster.touched(0, MAIL);
+        cluster.inject(Fault::Shutdown(1, seconds(0)));
+        cluster.run_for(ms(900));
+        assert!(cluster.status(1).is_none());
+        cluster.stay_away(0, seconds(8));
+        cluster.command(0, Command::Detach);
+        cluster.run_for(seconds(1));
+        assert!(cluster.status(0).is_none() && cluster.runs(0, MAIL), "{}", cluster.timeline());
+        cluster.run_for(seconds(6));
+        assert_eq!(question(&cluster, 1), Some(Question::PeerAbsent), "{}", cluster.timeline());
+        cluster.run_for(seconds(5));
+        serves(&cluster, 0);
+        assert_eq!(cluster.touched(0, MAIL), before, "{}", cluster.timeline());
+    }
+}
+
+#[test]
+fn who_is_told_to_leave_while_it_takes_over_leaves_nothing_running() {
+    for after in [0, 20, 60, 120, 200, 300, 500, 900] {
+        let mut cluster = detached(1, config(), ms(50), None);
+        cluster.run_for(ms(50 + after));
+        if cluster.status(0).is_none() {
+            cluster.run_for(ms(100));
+        }
+        cluster.command(0, Command::Shutdown);
+        cluster.run_for(ms(1400));
+        sound(&cluster);
+        assert!(!cluster.runs(0, MAIL), "{}", cluster.timeline());
+    }
+}
+
+#[test]
 fn what_is_found_stopped_is_stopped_and_started_under_the_new_grant() {
     for seed in 0..10 {
         let mut cluster = detached(seed, config(), AWAY, None);

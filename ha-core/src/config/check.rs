@@ -381,6 +381,9 @@ impl Findings {
         ] {
             self.span(&format!("timing.{name}"), span, MAX_BUDGET);
         }
+        if !t.detached_limit.is_zero() {
+            self.span("timing.detached_limit", t.detached_limit, MAX_BUDGET * 24);
+        }
         self.span("timing.feed_limit", t.feed_limit, MAX_TRAVELLING);
         if t.drift_ppm > MAX_DRIFT_PPM {
             self.add(

@@ -32,7 +32,8 @@ impl Engine {
     /// Confirm, look, claim. True while there is something to take over.
     pub(super) fn reattaches(&mut self, g: GroupId) -> bool {
         let Some(attach) = self.group(g).detach.attach else { return false };
-        if self.peer_took_over(g) {
+        // Who is told to leave meanwhile takes nothing over, and leaves nothing running.
+        if self.peer_took_over(g) || self.st.leaving.is_some() {
             self.stop_detached(g);
             return true;
         }

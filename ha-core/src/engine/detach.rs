@@ -230,6 +230,16 @@ impl Engine {
         self.group_ids().any(|g| self.spared(g).is_some() && self.is_maintained_there(g))
     }
 
+    /// The owner's engine stays away for longer than the configuration allows.
+    pub(super) fn is_detached_too_long(&self, g: GroupId) -> bool {
+        let limit = self.cfg.timing.detached_limit;
+        let silent = self.st.now.since(self.last_heard());
+        !limit.is_zero()
+            && self.spared(g).is_some()
+            && matches!(self.st.peer.state, PeerState::Dead | PeerState::Gone)
+            && silent >= limit
+    }
+
     // --- statements ---
 
     pub(super) fn take_detach_statement(&mut self, from: Incarnation, statement: Statement) {

@@ -1,7 +1,7 @@
 //! Services that run on without an engine: what the world knows of them, and runs in which that happens.
 
 use super::cluster::{Cluster, nanos};
-use super::fault::Fault;
+use super::fault::{DeviceFault, Fault};
 use super::invariant::left_alone;
 use super::node::Guardian;
 use super::rng::Rng;
@@ -115,8 +115,12 @@ impl Scenario {
             Fault::CutLink(l, ..) | Fault::Clog(l, ..) | Fault::Lossy(l, ..) | Fault::Slow(l, ..) => {
                 usize::from(*l) < at_most
             }
+            // What rests on a lie is another batch's business.
+            Fault::Device(_, DeviceFault::Lies, _) => false,
             _ => true,
         });
+        scenario.traps.retain(|t| !matches!(t.fault, Fault::Device(_, DeviceFault::Lies, _)));
+        scenario.lying = false;
         for _ in 0..rng.range(3, 8) {
             let at = Duration::from_millis(rng.range(3000, 33_000));
             let away = Duration::from_millis(rng.range(20, 2500));

@@ -315,6 +315,11 @@ mod tests {
             let count = usize::from(detached.is_some()) + usize::from(spares.is_some());
             assert_eq!(bytes.len(), plain.len() + 33 * count);
             assert_eq!(decode(&bytes), Ok(record));
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let golden = |n: u8| format!("{n:02x}{n:02x}{:030}{:02x}{:030}", 0, 9, 0);
+            let kind = 1 + 0x40 * u8::from(detached.is_some()) + 0x20 * u8::from(spares.is_some());
+            let words: String = detached.iter().chain(&spares).map(|d| golden(d.epoch.0 as u8)).collect();
+            assert!(hex.contains(&format!("{kind:02x}09{words}090001")), "{hex}");
             for end in 0..bytes.len() {
                 assert!(decode(&bytes[..end]).is_err(), "cut to {end} bytes");
             }
