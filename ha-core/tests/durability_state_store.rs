@@ -24,6 +24,8 @@ fn record(n: u64, groups: u8) -> NodeRecord {
             floor: Epoch(u64::MAX),
             set,
             promised: true,
+            detached: None,
+            spares: None,
         };
         record.groups.insert(GroupId(id.into()), group);
     }

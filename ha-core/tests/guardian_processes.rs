@@ -448,6 +448,63 @@ fn the_service_manager_hears_the_child_through_its_guardian() {
     assert_eq!(guarded.ask("environment WATCHDOG_PID"), life.pid.to_string());
 }
 
+/// A child with effects, a note of another group, and a service of group 0 in a session of its own.
+fn with_service(at: &TempDir) -> (Guarded, Life, u32, u32) {
+    let (mut guarded, life, daemon) = with_effects(at, "plain");
+    assert_eq!(guarded.ask("remember note other 1"), "stored");
+    let service = guarded.ask("service 0").strip_prefix("service ").unwrap().parse().unwrap();
+    (guarded, life, daemon, service)
+}
+
+fn what_a_child_left_running_is_neither_killed_nor_undone_before_the_next_one_ends() {
+    let at = dir();
+    let (mut guarded, life, daemon, service) = with_service(&at);
+    assert_eq!(guarded.ask("detach 0"), "detached");
+    guarded.tell("exit 0");
+    let next = guarded.ready();
+    assert_ne!((next.pid, next.incarnation), (life.pid, life.incarnation));
+    assert_eq!(next.predecessor, "Leftovers");
+    assert!(lives(service) && !lives(daemon));
+    assert_eq!(guarded.undone(), ["other"]);
+    // From here on it is the next life's, with the steps of the first.
+    signal(next.pid, Signal::KILL);
+    assert_eq!(guarded.ready().predecessor, "Gone");
+    assert!(!lives(service));
+    assert_eq!(guarded.undone(), ["other", "three", "two", "one"]);
+}
+
+fn a_new_guardian_leaves_alone_what_was_left_running() {
+    let at = dir();
+    let (mut guarded, life, daemon, service) = with_service(&at);
+    assert_eq!(guarded.ask("detach 0"), "detached");
+    signal(guarded.guardian.id(), Signal::KILL);
+    assert_eq!(guarded.line(), "lost");
+    signal(life.pid, Signal::KILL);
+    await_end(life.pid);
+    let mut next = Guarded::start(&at, "plain");
+    assert_eq!(next.ready().predecessor, "Leftovers");
+    assert!(lives(service) && !lives(daemon));
+    assert_eq!(next.undone(), ["other"]);
+    next.tell("goodbye 0");
+    assert_eq!(next.code(), Some(0));
+    await_end(service);
+    assert_eq!(next.undone(), ["other", "three", "two", "one"]);
+}
+
+fn a_stop_after_a_detachment_ends_the_guardian_and_not_the_service() {
+    let at = dir();
+    let (mut guarded, _, daemon, service) = with_service(&at);
+    assert_eq!(guarded.ask("detach 0"), "detached");
+    signal(guarded.guardian.id(), Signal::TERM);
+    assert_eq!(guarded.code(), Some(128 + 15));
+    assert!(lives(service) && !lives(daemon));
+    let next = Guarded::start(&at, "plain");
+    assert_eq!(next.ready().predecessor, "Leftovers");
+    assert!(lives(service));
+    drop(next);
+    await_end(service);
+}
+
 macro_rules! tests {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn())),*] };
 }
@@ -472,6 +529,9 @@ const TESTS: &[(&str, fn())] = tests![
     nothing_leaks_into_grandchildren,
     a_leaked_marker_makes_no_child,
     the_service_manager_hears_the_child_through_its_guardian,
+    what_a_child_left_running_is_neither_killed_nor_undone_before_the_next_one_ends,
+    a_new_guardian_leaves_alone_what_was_left_running,
+    a_stop_after_a_detachment_ends_the_guardian_and_not_the_service,
 ];
 
 fn main() -> ExitCode {

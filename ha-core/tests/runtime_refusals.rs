@@ -37,6 +37,17 @@ async fn everything_that_does_not_fit_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn an_agent_that_ends_with_the_engine_is_named_where_the_configuration_says_that_it_outlives_it() {
+    let mut pair = Pair::fenced();
+    let mut config = (*pair.config).clone();
+    config.groups[0].resources[0].outlives_engine = true;
+    pair.config = Arc::new(config);
+    let said = refusal(pair.parts(0).store(Box::new(pair.store(0)))).await;
+    let part = "groups[0] \"mail\".resources[0].outlives_engine: found true, but the agent \"smtp\" ends with the engine";
+    assert!(said.contains(part), "{said}");
+}
+
+#[tokio::test]
 async fn a_device_without_a_configured_timeout_is_refused() {
     let pair = Pair::new(config());
     let device = PowerSwitch(pair.machines[1].clone());

@@ -17,6 +17,11 @@ fn caught_with_arbiter(switch: Sabotage, protects: &[Invariant]) {
     caught_in(switch, protects, Scenario::arbitrated);
 }
 
+/// The same in pairs whose engines are exchanged.
+fn caught_detaching(switch: Sabotage, protects: &[Invariant]) {
+    caught_in(switch, protects, Scenario::detaching);
+}
+
 fn caught_in(switch: Sabotage, protects: &[Invariant], scenario: fn(u64) -> Scenario) {
     let run = |seed, options: &Options| -> Report { run_scenario(scenario(seed), options) };
     let broken = Options { sabotage: Some(switch), ..Options::default() };
@@ -63,5 +68,7 @@ sabotage! {
     calling_a_lease_expired_early_is_caught: EarlyLease, [I1], caught_with_arbiter;
     a_broken_promise_is_caught: BreakPromise, [I1], caught_with_arbiter;
     extending_a_lease_without_a_promise_is_caught: ExtendAlone, [I1], caught_with_arbiter;
+    a_forgotten_promise_to_a_detached_node_is_caught: ForgetPromise, [I1], caught_detaching;
+    an_undo_of_what_was_left_running_is_caught: UndoDetached, [Detached], caught_detaching;
     moving_to_anyone_is_caught: MoveAnywhere, [I5], caught;
 }

@@ -58,6 +58,12 @@ pub trait Resource: Send + Sync {
     }
     /// Looks at it, without changing it.
     async fn monitor(&self, ctx: &Ctx) -> Health;
+    /// Whether it runs on when the engine's process ends: outside of the process tree, without a permission of the
+    /// engine's, and known to the guardian by an undo step. A new object of it, in a new process, must then find it
+    /// by [`monitor`](Self::monitor) and end it by [`stop`](Self::stop) without having started it.
+    fn outlives_engine(&self) -> bool {
+        false
+    }
 }
 
 /// A resource operation failed.

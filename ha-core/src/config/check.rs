@@ -90,6 +90,7 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     findings.fence(config);
     findings.arbiter(config);
     findings.shared(config);
+    findings.outliving(config);
     findings.budget(config);
     findings.timing(config);
     findings.unguarded(config);
@@ -380,6 +381,9 @@ impl Findings {
         ] {
             self.span(&format!("timing.{name}"), span, MAX_BUDGET);
         }
+        if !t.detached_limit.is_zero() {
+            self.span("timing.detached_limit", t.detached_limit, MAX_BUDGET * 24);
+        }
         self.span("timing.feed_limit", t.feed_limit, MAX_TRAVELLING);
         if t.drift_ppm > MAX_DRIFT_PPM {
             self.add(
@@ -440,6 +444,7 @@ fn text(span: Duration) -> String {
 }
 
 mod arbiter;
+mod detach;
 
 #[cfg(test)]
 mod tests;

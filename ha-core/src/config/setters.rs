@@ -86,6 +86,7 @@ setters!(TimingConfig:
     with_takeover_deadline => takeover_deadline: Duration,
     with_query_interval => query_interval: Duration,
     with_question_interval => question_interval: Duration,
+    with_detached_limit => detached_limit: Duration,
     with_feed_limit => feed_limit: Duration,
     with_kill_grace => kill_grace: Duration,
     with_mirror_stall => mirror_stall: Duration,

@@ -52,6 +52,10 @@ pub struct TimingConfig {
     /// How long the application runtime may stall before the role is suspended.
     #[serde(with = "duration")]
     pub application_stall: Duration,
+    /// How long a node whose services run on without an engine may be silent before the peer may shoot it although it
+    /// is maintained; zero: never. What runs there ends with it.
+    #[serde(with = "duration")]
+    pub detached_limit: Duration,
     /// Bound on the relative drift of two boot clocks, in parts per million.
     pub drift_ppm: u32,
 }
@@ -74,6 +78,7 @@ impl Default for TimingConfig {
             kill_grace: ms(150),
             mirror_stall: ms(60),
             application_stall: ms(5000),
+            detached_limit: Duration::ZERO,
             drift_ppm: 200,
         }
     }

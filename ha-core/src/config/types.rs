@@ -243,6 +243,10 @@ pub struct ResourceConfig {
     /// What its monitor's findings lead to.
     #[serde(default)]
     pub health: super::HealthPolicy,
+    /// It runs on when the engine's process ends, and a later life can find and stop it: the engine may be exchanged
+    /// without stopping it. Its agent must say the same.
+    #[serde(default)]
+    pub outlives_engine: bool,
 }
 
 const fn one_u8() -> u8 {
@@ -261,7 +265,15 @@ impl ResourceConfig {
             monitor_timeout: ms_500(),
             restart_limit: 1,
             health: super::HealthPolicy::default(),
+            outlives_engine: false,
         }
+    }
+
+    /// The same for something that runs on without the engine.
+    #[must_use]
+    pub const fn outliving_engine(mut self) -> Self {
+        self.outlives_engine = true;
+        self
     }
 }
 

@@ -105,6 +105,11 @@ pub enum Action {
     Reborn,
     /// Everything was handed over on request: the process may exit.
     Departed,
+    /// The process may exit: what it owns runs on and is not to be stopped or undone by anybody. These grants.
+    Detached {
+        /// The groups that run on, with their grants.
+        groups: Vec<(GroupId, Epoch)>,
+    },
     /// Something was decided or happened.
     Event(Event),
 }

@@ -13,7 +13,7 @@ use super::state::{Group, Leaving, Life, Role};
 use super::ties::Ties;
 use super::{ClaimState, LinkState, PeerState, Statement};
 use crate::config::Config;
-use crate::{Epoch, GroupId, InitId, Instant, SetRecord, StoreId};
+use crate::{Epoch, GroupId, InitId, Instant, Nonce, SetRecord, StoreId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub(super) struct Agenda {
     /// Looked at in every round.
     busy: GroupSet,
     pub(super) owned: GroupSet,
+    /// With services that the peer left running, which this node promised to leave alone.
+    spared: GroupSet,
     /// With a request to the third party under way.
     pub(super) asking: GroupSet,
     /// Owned and active, and others start after them.
@@ -89,6 +91,7 @@ struct Globals {
     own_init: Option<InitId>,
     peer_store: Option<StoreId>,
     gives_up: bool,
+    detaching: Option<(Nonce, bool)>,
 }
 
 impl Agenda {
@@ -104,6 +107,7 @@ impl Agenda {
             touched: set(),
             busy: set(),
             owned: set(),
+            spared: set(),
             asking: set(),
             serving: set(),
             unsaved: set(),
@@ -206,6 +210,13 @@ impl Agenda {
         }
     }
 
+    fn next_spared(&self, from: usize) -> Option<GroupId> {
+        match (self.spared.first_from(from), self.touched.first_from(from)) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
     /// The survey, if nothing changed since.
     pub(super) fn fresh_survey(&self) -> Option<Survey> {
         self.survey.filter(|(version, _)| *version == self.version && !self.dense).map(|(_, survey)| survey)
@@ -269,6 +280,7 @@ impl Engine {
             own_init: st.record.init,
             peer_store: st.record.peer_store,
             gives_up: self.gives_up_by_preference(),
+            detaching: st.detaching.as_ref().map(|d| (d.nonce, d.promised)),
         }
     }
 
@@ -297,7 +309,8 @@ impl Engine {
         while let Some(g) = self.agenda.next_touched(from) {
             from = usize::from(g.0) + 1;
             let gr = self.group(g);
-            let (busy, owned, asking) = (self.is_busy(gr), gr.is_owner(), gr.third.request.is_some());
+            let (busy, owned, asking) = (self.is_busy(g, gr), gr.is_owner(), gr.third.request.is_some());
+            let spared = self.spared(g).is_some();
             let serving = gr.role == Role::Active && self.agenda.ties.is_awaited(g);
             let deadline = self.deadline_of(g);
             let mut said = std::mem::take(&mut self.agenda.scratch);
@@ -307,6 +320,7 @@ impl Engine {
             agenda.scratch = said;
             agenda.busy.set(g, busy);
             agenda.owned.set(g, owned);
+            agenda.spared.set(g, spared);
             agenda.asking.set(g, asking);
             agenda.serving.set(g, serving);
             agenda.deadlines.set(g, deadline);
@@ -321,9 +335,11 @@ impl Engine {
 
     /// A group that is not looked at only when something changes: it is on its way, or waits for what is no fact
     /// of its own. An owner at rest is not.
-    fn is_busy(&self, gr: &Group) -> bool {
+    fn is_busy(&self, g: GroupId, gr: &Group) -> bool {
         match gr.role {
-            Role::Waiting | Role::Standby => false,
+            Role::Waiting | Role::Standby => {
+                gr.detach.is_under_way() || self.spared(g).is_some() || gr.detach.unspare.is_some()
+            }
             Role::Claiming { .. } | Role::Starting { .. } | Role::Stopping { .. } => true,
             Role::Active => {
                 let admits = gr
@@ -339,6 +355,8 @@ impl Engine {
                     || gr.data.stalled
                     || gr.ask.is_some()
                     || admits
+                    || gr.detach.is_under_way()
+                    || gr.detach.unspare.is_some()
             }
         }
     }
@@ -358,6 +376,16 @@ impl Engine {
         let mut from = 0;
         std::iter::from_fn(move || {
             let g = self.agenda.next_owned(from)?;
+            from = usize::from(g.0) + 1;
+            Some(g)
+        })
+    }
+
+    /// The groups with services that the peer left running, and perhaps others.
+    pub(super) fn maybe_spared(&self) -> impl Iterator<Item = GroupId> + '_ {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let g = self.agenda.next_spared(from)?;
             from = usize::from(g.0) + 1;
             Some(g)
         })

@@ -219,6 +219,32 @@ pub enum Statement {
         /// The question's.
         nonce: Nonce,
     },
+    /// My services of this grant run on without my engine, or did until now: will you take nothing that my restart
+    /// produces for their end?
+    Spare {
+        /// The group.
+        group: GroupId,
+        /// The grant.
+        epoch: Epoch,
+        /// Ties the answer to this question.
+        nonce: Nonce,
+    },
+    /// The sender durably promised that, and took nothing over.
+    Spares {
+        /// The group.
+        group: GroupId,
+        /// The grant.
+        epoch: Epoch,
+        /// The question's; zero if the receiver's present life asked none.
+        nonce: Nonce,
+    },
+    /// Nothing of that grant runs without an engine any more.
+    Unspare {
+        /// The group.
+        group: GroupId,
+        /// The grant.
+        epoch: Epoch,
+    },
     /// The sender's incarnation leaves in good order: it owns nothing and will never promote a copy.
     Departing,
 }

@@ -97,7 +97,11 @@ impl Engine {
         // What was swapped in is granted, whatever is heard afterwards.
         let granted = self.group(g).third.claim.is_some_and(|c| c.swapped);
         if !granted && self.claim_is_void(g, epoch, proof) {
+            let found = self.group(g).detach.adopt.is_some();
             self.abort_claim(g, epoch);
+            if found {
+                self.stop_detached(g);
+            }
             return;
         }
         if self.claim_waits_for_third(g, epoch) {
@@ -145,6 +149,10 @@ impl Engine {
         } else {
             self.suspend(g);
         }
+        if self.st.record.group(g).spares.is_some() {
+            self.rec(g).spares = None;
+        }
+        self.adopt(g);
         self.role_changed(g);
     }
 

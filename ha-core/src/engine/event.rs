@@ -163,11 +163,42 @@ pub enum EventKind {
         /// To what.
         state: ArbiterState,
     },
+    /// A step of leaving services running without an engine, or of taking them over.
+    Detach {
+        /// Which group.
+        group: GroupId,
+        /// Which step.
+        step: DetachStep,
+    },
     /// The control thread itself was late by so many milliseconds.
     Late {
         /// The gap.
         gap_ms: u32,
     },
+}
+
+/// A step of leaving services running without an engine, or of taking them over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DetachStep {
+    /// The peer is asked for its promise.
+    Asked,
+    /// The promise is there; the own record is being written.
+    Promised,
+    /// The engine leaves, the services run on.
+    Left,
+    /// The engine stays after all.
+    Withdrawn,
+    /// Every resource of an earlier life was found running.
+    Found,
+    /// One of them was not.
+    Broken,
+    /// They are in the hands of this engine, as they ran.
+    Adopted,
+    /// They are in the hands of this engine, and are stopped and started.
+    Restarted,
+    /// They are stopped: somebody else owns the group, or nobody can say who does.
+    Stopped,
 }
 
 /// The timeout edges of the engine's states: every wait ends in one of them.
@@ -364,6 +395,14 @@ pub enum Refusal {
     Maintenance,
     /// No such node or group.
     UnknownScope,
+    /// To leave services running: there is a mirror, an arbiter, shared data, or a resource that ends with the engine.
+    NotDetachable,
+    /// To leave services running: a group is not durably in maintenance.
+    NotMaintained,
+    /// To leave services running: something is being started, stopped, moved or confirmed.
+    NotSettled,
+    /// To leave services running: the peer did not promise to leave them alone.
+    NotPromised,
 }
 
 impl fmt::Display for Question {

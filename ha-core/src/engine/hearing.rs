@@ -167,6 +167,13 @@ impl Engine {
                     self.agenda.mark(group);
                 }
             }
+            Statement::Spare { group, .. }
+            | Statement::Spares { group, .. }
+            | Statement::Unspare { group, .. } => {
+                if self.knows(group) {
+                    self.take_detach_statement(from, statement);
+                }
+            }
             Statement::Claim { group, .. }
             | Statement::Ask { group, .. }
             | Statement::Consent { group, .. }

@@ -104,6 +104,10 @@ impl Engine {
 
     /// Why this node does not start the group, if it does not.
     pub(super) fn hold(&self, g: GroupId) -> Option<Hold> {
+        let own = self.flags(PolicyScope::Node(self.st.me));
+        if self.is_detached_too_long(g) && !own.maintenance && !own.standby {
+            return None;
+        }
         // Rule 12: what the target could not run comes back, once.
         let standby = self.is_standing_by(self.st.me) && !self.failed_there(g);
         self.is_maintained(self.st.me, g).or(standby.then_some(Hold::Standby))
@@ -120,8 +124,12 @@ impl Engine {
 
     /// A node in maintenance is not shot, and shoots nobody; in a maintained cluster nobody is shot at all.
     pub(super) fn shots_are_held(&self) -> bool {
+        let on = |scope| self.flags(scope).maintenance;
+        if self.maybe_spared().any(|g| self.is_detached_too_long(g)) {
+            return on(PolicyScope::Node(self.st.me));
+        }
         let nodes = self.st.record.policy.nodes.iter().any(|flags| flags.maintenance);
-        nodes || self.flags(PolicyScope::Cluster).maintenance
+        nodes || on(PolicyScope::Cluster) || self.spares_in_maintenance()
     }
 
     /// A group that nobody owns and that this node may not start: promise it to the peer, or ask. True if held.

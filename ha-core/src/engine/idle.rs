@@ -18,15 +18,19 @@ impl Engine {
     }
 
     fn advance_idle(&mut self, g: GroupId) {
+        if self.reattaches(g) {
+            return;
+        }
         self.prepare_intent(g);
-        if self.follows_owner(g) || self.st.leaving.is_some() || self.rest_held(g) {
+        self.answer_spare(g);
+        if self.follows_owner(g) || self.st.leaving.is_some() || self.rests_spared(g) || self.rest_held(g) {
             return;
         }
         if !self.lead_serves_here(g) {
             self.wait_for_lead(g);
             return;
         }
-        if let Some(proof) = self.usable_proof(g) {
+        if let Some(proof) = self.usable_proof(g).filter(|p| self.ends_spared(g, *p)) {
             self.claim_group(g, proof);
             return;
         }
@@ -46,6 +50,7 @@ impl Engine {
         if claim.epoch > rec.floor && claim.epoch > rec.granted {
             self.rec(g).floor = claim.epoch;
         }
+        self.forget_spared(g, claim.epoch);
         let gr = self.group(g);
         if gr.want.is_some()
             || gr.promised.is_some()
@@ -134,7 +139,7 @@ impl Engine {
     }
 
     /// A proof that the previous owner stopped, together with data that may be used on it.
-    fn usable_proof(&mut self, g: GroupId) -> Option<StopProof> {
+    pub(super) fn usable_proof(&mut self, g: GroupId) -> Option<StopProof> {
         if self.group(g).failed_here {
             return None;
         }
@@ -223,6 +228,7 @@ impl Engine {
             | StopProof::Rebooted { .. }
             | StopProof::LeaseExpired { .. }
             | StopProof::StillOwner { .. }
+            | StopProof::RanOn { .. }
             | StopProof::OperatorConfirmed { .. } => self.is_member(g),
             StopProof::Yielded { .. } | StopProof::NeverStarted | StopProof::StillAlone { .. } => true,
             StopProof::AssumedDead => false,
@@ -268,7 +274,12 @@ impl Engine {
             !self.group_config(g).mirrored || self.is_member(g)
         };
         let data = (data || self.is_stale_viable()) && !gr.data.diverged;
-        gr.is_idle() && data && !gr.failed_here && self.st.leaving.is_none() && self.st.application_alive
+        gr.is_idle()
+            && data
+            && !gr.failed_here
+            && gr.detach.attach.is_none()
+            && self.st.leaving.is_none()
+            && self.st.application_alive
     }
 
     fn is_stale_viable(&self) -> bool {
@@ -319,6 +330,9 @@ impl Engine {
         gr.ask = None;
         gr.full = false;
         gr.outside_seen = None;
+        gr.detach.asked = None;
+        gr.detach.heard = None;
+        gr.detach.unspare = None;
         if gr.operator_confirmed.is_some() {
             gr.operator_confirmed = None;
         }

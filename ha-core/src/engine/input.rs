@@ -139,6 +139,9 @@ pub enum Command {
         /// Begins or ends it.
         on: bool,
     },
+    /// Leave without stopping anything: the next life of this node takes it over. Only in maintenance, and with the
+    /// peer's promise (`docs/REATTACH.md`).
+    Detach,
 }
 
 /// What a third party said.

@@ -29,6 +29,7 @@ impl Engine {
                     self.unask(g);
                 }
             }
+            Command::Detach => self.order_detach(),
             Command::Standby { node, on } => self.order_standby(node, on),
             Command::Maintenance { scope, on } => self.order_maintenance(scope, on),
             _ => self.emit(EventKind::Refused { why: Refusal::NotAsked }),

@@ -63,6 +63,7 @@ impl Engine {
             groups,
             ops: BTreeMap::new(),
             leaving: None,
+            detaching: None,
             application_alive: true,
             ended: false,
             next_op: 1,
@@ -83,6 +84,7 @@ impl Engine {
             broken: None,
         };
         engine.bind_after_boot();
+        engine.find_detached();
         engine.refresh();
         engine
     }
@@ -181,6 +183,7 @@ impl Engine {
             self.advance(g);
         }
         self.run_leaving();
+        self.run_detaching();
     }
 
     fn flush(&mut self) {

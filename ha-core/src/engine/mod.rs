@@ -9,17 +9,20 @@
 //! 5. Report the completion of every `Persist`, `Op`, `FenceQuery`, `FenceShoot` and `Arbiter` exactly once, however late.
 //! 6. Sleep until [`Engine::next_deadline`] or the next input. When waking, feed everything that the sockets
 //!    hold **before** [`Input::Tick`].
-//! 7. After [`Action::EndSelf`], [`Action::Reborn`] or [`Action::Departed`] feed nothing more.
+//! 7. After [`Action::EndSelf`], [`Action::Reborn`], [`Action::Departed`] or [`Action::Detached`] feed nothing more.
 
 mod action;
 mod agenda;
 mod arbitration;
+mod attach;
 mod beat;
 mod boot_table;
 mod canonical;
 mod claim;
 mod cohort;
 mod deadlines;
+mod detach;
+mod detach_state;
 mod drain;
 mod event;
 mod evidence;

@@ -106,6 +106,9 @@ impl Engine {
     fn conclude(&mut self, id: OpId, op: super::state::Op, result: OpResult, overran: bool) {
         let g = op.group;
         self.again = true;
+        if self.looked(g, id, result) {
+            return;
+        }
         match (op.kind, op.target) {
             (OpKind::Monitor, OpTarget::Resource(r)) => return self.monitored(g, r, id, result, overran),
             (OpKind::Drain, _) => return self.drained(g, id),

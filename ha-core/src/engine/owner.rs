@@ -338,6 +338,7 @@ impl Engine {
     }
 
     fn clear_ownership(&mut self, g: GroupId) {
+        self.settle_detached(g);
         let gr = self.gr(g);
         gr.epoch = crate::Epoch(0);
         gr.proof = None;

@@ -145,7 +145,9 @@ impl Pair {
             }
             Action::Arbiter { .. } => {}
             Action::Event(e) => self.log.push((self.now, n, e.kind)),
-            Action::EndSelf { .. } | Action::Reborn | Action::Departed => self.ends.push((n, action)),
+            Action::EndSelf { .. } | Action::Reborn | Action::Departed | Action::Detached { .. } => {
+                self.ends.push((n, action))
+            }
             Action::Cancel { .. } | Action::ForceData { .. } | Action::SurrenderData { .. } => {}
         }
     }

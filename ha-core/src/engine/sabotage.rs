@@ -43,13 +43,17 @@ pub enum Sabotage {
     BreakPromise,
     /// Rule 13: extends a lapsed lease without the peer's promise.
     ExtendAlone,
+    /// Takes a restart of the peer for the end of services that it promised to leave alone.
+    ForgetPromise,
+    /// The simulated guardian undoes what its child left running on purpose.
+    UndoDetached,
     /// Rule 12: stops towards a target that is not viable.
     MoveAnywhere,
 }
 
 impl Sabotage {
     /// Every switch.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::TakeoverWithoutProof,
         Self::AloneWithoutProof,
         Self::ShootTheLiving,
@@ -70,5 +74,7 @@ impl Sabotage {
         Self::EarlyLease,
         Self::BreakPromise,
         Self::ExtendAlone,
+        Self::ForgetPromise,
+        Self::UndoDetached,
     ];
 }

@@ -260,6 +260,7 @@ impl Engine {
             said.push(Statement::Ready { group, epoch });
         }
         self.promise_statements(group, said);
+        self.detach_statements(group, said);
     }
 
     /// What there is to say besides claims; the first [`NODE_STATEMENTS`] are always there.

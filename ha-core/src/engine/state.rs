@@ -37,6 +37,7 @@ pub(super) struct State {
     pub groups: Vec<Group>,
     pub ops: BTreeMap<OpId, Op>,
     pub leaving: Option<Leaving>,
+    pub detaching: Option<super::detach_state::Detaching>,
     pub application_alive: bool,
     pub ended: bool,
     pub next_op: u64,
@@ -275,6 +276,8 @@ pub(super) struct Group {
     pub monitors: Vec<Monitor>,
     // --- policy ---
     pub policy: super::policy_state::PolicyState,
+    // --- services without an engine ---
+    pub detach: super::detach_state::DetachState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -397,6 +400,7 @@ impl Group {
             third: ThirdParty::default(),
             monitors: vec![Monitor::default(); resources],
             policy: super::policy_state::PolicyState::default(),
+            detach: super::detach_state::DetachState::default(),
         }
     }
 

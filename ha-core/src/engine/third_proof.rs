@@ -101,6 +101,7 @@ impl Engine {
                 | StopProof::Fenced { scope: FenceScope::Incarnation }
                 | StopProof::LeaseExpired { .. }
                 | StopProof::StillOwner { .. }
+                | StopProof::RanOn { .. }
                 | StopProof::NeverStarted
                 | StopProof::Yielded { .. }
                 | StopProof::OperatorConfirmed { .. } => true,

@@ -66,6 +66,18 @@ struct Shared {
     lost: watch::Sender<bool>,
 }
 
+/// A request that was not granted; with its number if it may be carried out yet.
+struct Unanswered {
+    id: Option<u64>,
+    error: ClientError,
+}
+
+impl From<ClientError> for Unanswered {
+    fn from(error: ClientError) -> Self {
+        Self { id: None, error }
+    }
+}
+
 #[derive(Default)]
 struct Listener {
     started: bool,
@@ -159,25 +171,35 @@ impl GuardianClient {
     pub fn remember(&self, undo: Undo, group: Option<GroupId>) -> Result<UndoId, ClientError> {
         within("an undo's kind", undo.kind.len(), MAX_NAME_BYTES)?;
         within("an undo", undo.bytes.len(), MAX_BODY_BYTES)?;
+        match self.ask(|id| Request::Undo { id, undo, group }) {
+            Err(Unanswered { id: Some(id), error }) => {
+                // It may be stored yet: the effect will not begin, so nothing has to be undone.
+                let _ = self.undone(UndoId(id));
+                Err(error)
+            }
+            other => other.map(UndoId).map_err(|unanswered| unanswered.error),
+        }
+    }
+
+    /// Asks for something that is stored, and waits for the answer.
+    fn ask(&self, request: impl FnOnce(u64) -> Request) -> Result<u64, Unanswered> {
         let id = self.shared.next_undo.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = sync_channel(1);
         {
-            let mut listener = self.listen()?;
+            let mut listener = self.listen().map_err(ClientError::System)?;
             listener.waiting.insert(id, answer);
         }
         if self.is_lost() {
-            return Err(ClientError::Lost);
+            return Err(ClientError::Lost.into());
         }
-        self.send_patiently(&Request::Undo { id, undo, group }.encode())?;
+        self.send_patiently(&request(id).encode())?;
         match answered.recv_timeout(ANSWER_LIMIT) {
-            Ok(Ok(())) => Ok(UndoId(id)),
-            Ok(Err(reason)) => Err(ClientError::Refused { reason }),
-            Err(RecvTimeoutError::Disconnected) => Err(ClientError::Lost),
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(reason)) => Err(ClientError::Refused { reason }.into()),
+            Err(RecvTimeoutError::Disconnected) => Err(ClientError::Lost.into()),
             Err(RecvTimeoutError::Timeout) => {
                 self.shared.listener().waiting.remove(&id);
-                // It may be stored yet: the effect will not begin, so nothing has to be undone.
-                let _ = self.undone(UndoId(id));
-                Err(ClientError::Silent { limit_ms: 2000 })
+                Err(Unanswered { id: Some(id), error: ClientError::Silent { limit_ms: 2000 } })
             }
         }
     }
@@ -188,6 +210,16 @@ impl GuardianClient {
     /// [`ClientError`] if it did not reach the guardian; the step will then be repeated, which it must bear.
     pub fn undone(&self, id: UndoId) -> Result<(), ClientError> {
         self.send_patiently(&Request::UndoDone { id: id.0 }.encode())
+    }
+
+    /// This process ends, and what `groups` run is to be left alone until the next life is there: neither their
+    /// undo steps nor the processes that these name. Returns when that survives this process and its guardian.
+    ///
+    /// # Errors
+    /// [`ClientError`]; they may be undone like anything else then.
+    pub fn detach(&self, groups: &[(GroupId, Epoch)]) -> Result<(), ClientError> {
+        let groups: Vec<GroupId> = groups.iter().map(|(g, _)| *g).collect();
+        self.ask(|id| Request::Detach { id, groups }).map(drop).map_err(|unanswered| unanswered.error)
     }
 
     /// Says something to the service manager, as the main process (`READY=1`, `WATCHDOG=1`, …).

@@ -4,6 +4,7 @@
 //! So it is enough to kill the direct children and reap them until there are none: no pid of a child that
 //! was not reaped can be recycled, and no double fork or new session escapes.
 
+use super::keep::Kept;
 use super::process::{boot_now, own_children, pid, timespec};
 use super::signals::Signals;
 use crate::Instant;
@@ -15,18 +16,22 @@ use std::time::Duration;
 /// A process that is adopted while we wait gives no signal of its own, so look again this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Kills and reaps until no child is left. `reaped` is told of each one. False if some outlive `deadline`.
+/// Kills and reaps until no child is left but `kept` ones. `reaped` is told of each one. False if some outlive `deadline`.
 pub(super) fn end_all(
     signals: &Signals,
     deadline: Instant,
+    kept: &Kept,
     mut reaped: impl FnMut(u32, WaitStatus),
 ) -> io::Result<bool> {
     loop {
-        for child in own_children()? {
+        let kept = kept.members()?;
+        let doomed = || own_children().map(|all| all.into_iter().filter(|c| !kept.contains(c)));
+        for child in doomed()? {
             // A failure (another user's process) shows as a child that stays.
             let _ = pid(child).map(|child| kill_process(child, Signal::KILL));
         }
-        if reap(&mut reaped)? {
+        // Whoever was reaped is no child any more.
+        if reap(&mut reaped)? || doomed()?.next().is_none() {
             return Ok(true);
         }
         let left = deadline.since(boot_now());

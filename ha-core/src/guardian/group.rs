@@ -12,7 +12,7 @@ const VERSION: u16 = 1;
 const BUDGET: Duration = Duration::from_secs(2);
 
 /// A process group that no other one is mistaken for.
-struct Group {
+pub(super) struct Group {
     id: u32,
     session: u32,
     leader_start: u64,
@@ -40,6 +40,11 @@ pub fn process_group_undo(leader: u32) -> io::Result<Undo> {
 }
 
 impl Group {
+    /// The group that `undo` ends; none if it is about something else.
+    pub(super) fn of(undo: &Undo) -> Option<Self> {
+        (undo.kind == KIND).then(|| Self::read(undo.version, &undo.bytes).ok()).flatten()
+    }
+
     fn read(version: u16, bytes: &[u8]) -> Result<Self, String> {
         let fields = bytes.first_chunk::<16>().filter(|_| version == VERSION && bytes.len() == 16);
         let [a, b, c, d, e, f, g, h, start @ ..] = *fields
@@ -53,7 +58,7 @@ impl Group {
 
     /// Its living members. A group's number is not given away while anybody is in it, so a leader with
     /// another start time means that ours is empty.
-    fn members(&self) -> io::Result<Vec<Process>> {
+    pub(super) fn members(&self) -> io::Result<Vec<Process>> {
         let mut all = Process::all()?;
         if all.iter().any(|p| p.id.pid == self.id && p.id.start != self.leader_start) {
             return Ok(Vec::new());

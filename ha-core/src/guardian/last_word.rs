@@ -18,6 +18,8 @@ pub(super) struct LastWord {
     incarnation: Incarnation,
     groups: Vec<(GroupId, Epoch)>,
     testaments: BTreeMap<String, Testament>,
+    /// Something was left running on purpose.
+    runs_on: bool,
     /// Absent while nothing is proven.
     notice: Option<ReleasedNotice>,
     first_at: Instant,
@@ -30,14 +32,28 @@ impl LastWord {
         groups: Vec<(GroupId, Epoch)>,
         testaments: BTreeMap<String, Testament>,
     ) -> Self {
-        Self { incarnation, groups, testaments, notice: None, first_at: Instant::FAR, said: 0 }
+        Self {
+            incarnation,
+            groups,
+            testaments,
+            runs_on: false,
+            notice: None,
+            first_at: Instant::FAR,
+            said: 0,
+        }
+    }
+
+    /// These groups run on: nothing of them is released, and the life left something.
+    pub(super) fn leave_running(&mut self, detached: &[GroupId]) {
+        self.groups.retain(|(group, _)| !detached.contains(group));
+        self.runs_on = !detached.is_empty();
     }
 
     /// Decides what is proven: with every process gone, the groups that no outstanding step speaks of.
     pub(super) fn decide(&mut self, processes_gone: bool, outstanding: &[Outstanding]) {
         let holds = |group: GroupId| outstanding.iter().any(|s| s.group.is_none_or(|g| g == group));
         let groups: Vec<_> = self.groups.iter().filter(|(group, _)| !holds(*group)).copied().collect();
-        let complete = outstanding.is_empty();
+        let complete = outstanding.is_empty() && !self.runs_on;
         self.notice = (processes_gone && (complete || !groups.is_empty())).then_some(ReleasedNotice {
             incarnation: self.incarnation,
             groups,
@@ -117,6 +133,19 @@ mod tests {
         assert_eq!(decided(true, &[step(Some(GroupId(1)))]), Some((vec![0], false)));
         assert_eq!(decided(true, &[step(None)]), None);
         assert_eq!(decided(false, &[]), None);
+    }
+
+    #[test]
+    fn what_runs_on_is_not_released_even_without_any_step() {
+        let mut word = word();
+        word.leave_running(&[GroupId(0)]);
+        word.decide(true, &[]);
+        let notice = word.notice.unwrap();
+        assert_eq!((notice.groups, notice.complete), (vec![(GroupId(1), Epoch(9))], false));
+        let mut word = LastWord::new(Incarnation(1), vec![(GroupId(0), Epoch(5))], BTreeMap::new());
+        word.leave_running(&[GroupId(0)]);
+        word.decide(true, &[]);
+        assert_eq!(word.notice, None);
     }
 
     #[test]

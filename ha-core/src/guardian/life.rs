@@ -48,6 +48,7 @@ pub(super) struct Life {
     pub(super) ran: bool,
     farewell: Option<Instant>,
     stopped_at: Option<Instant>,
+    detached_at: Option<Instant>,
 }
 
 impl Life {
@@ -63,12 +64,24 @@ impl Life {
             ran: false,
             farewell: None,
             stopped_at: None,
+            detached_at: None,
         }
     }
 
     /// Whether the child is to end for good: it said so, or somebody asked it to.
     pub(super) const fn is_leaving(&self) -> bool {
         self.farewell.is_some() || self.stopped_at.is_some()
+    }
+
+    /// Whether it leaves its services running, for another one to take over.
+    pub(super) const fn is_detached(&self) -> bool {
+        self.detached_at.is_some()
+    }
+
+    /// It leaves its services running: it only has to end.
+    pub(super) fn detach(&mut self) {
+        self.detached_at = Some(boot_now());
+        self.feed.disarm();
     }
 
     /// Whether it said goodbye.
@@ -78,7 +91,7 @@ impl Life {
 
     /// When to look at it again.
     pub(super) fn plan(&mut self, now: Instant) -> Instant {
-        let lingering = self.farewell.map_or(Instant::FAR, |at| at + FAREWELL_LIMIT);
+        let lingering = self.farewell.or(self.detached_at).map_or(Instant::FAR, |at| at + FAREWELL_LIMIT);
         self.feed.plan(now).min(lingering)
     }
 
@@ -88,7 +101,7 @@ impl Life {
             Some(Cause::Ended)
         } else if self.feed.lapsed(now) {
             Some(Cause::Lapsed)
-        } else if self.farewell.is_some_and(|at| now.since(at) >= FAREWELL_LIMIT) {
+        } else if self.farewell.or(self.detached_at).is_some_and(|at| now.since(at) >= FAREWELL_LIMIT) {
             Some(Cause::Lingered)
         } else {
             None
@@ -143,7 +156,7 @@ impl Life {
             Request::Feed(groups) => {
                 self.ran = true;
                 self.groups.clone_from(groups);
-                if self.farewell.is_none() {
+                if self.farewell.is_none() && self.detached_at.is_none() {
                     self.feed.fed(boot_now());
                 }
             }
@@ -155,6 +168,7 @@ impl Life {
             | Request::Undo { .. }
             | Request::UndoDone { .. }
             | Request::EndMe { .. }
+            | Request::Detach { .. }
             | Request::Notify { .. } => {}
         }
     }

@@ -31,6 +31,8 @@ pub(super) enum Request {
     EndMe { reason: String },
     /// An orderly end follows.
     Goodbye,
+    /// This child ends, and what these groups run is neither ended nor undone before the next one is there.
+    Detach { id: u64, groups: Vec<GroupId> },
     /// For the service manager.
     Notify { state: Vec<u8> },
 }
@@ -53,6 +55,7 @@ const UNDO_DONE: u8 = 4;
 const END_ME: u8 = 5;
 const GOODBYE: u8 = 6;
 const NOTIFY: u8 = 7;
+const DETACH: u8 = 8;
 const WELCOME: u8 = 1;
 const STORED: u8 = 2;
 const REFUSED: u8 = 3;
@@ -92,6 +95,12 @@ impl Request {
             Self::UndoDone { id } => [&[UNDO_DONE][..], &id.to_le_bytes()].concat(),
             Self::EndMe { reason } => [&[END_ME], reason.as_bytes()].concat(),
             Self::Goodbye => vec![GOODBYE],
+            Self::Detach { id, groups } => {
+                let mut out = vec![DETACH];
+                out.extend_from_slice(&id.to_le_bytes());
+                put_groups(&mut out, groups);
+                out
+            }
             Self::Notify { state } => [&[NOTIFY], state.as_slice()].concat(),
         }
     }
@@ -115,6 +124,7 @@ impl Request {
             UNDO_DONE => Self::UndoDone { id: from.u64()? },
             END_ME => Self::EndMe { reason: String::from_utf8_lossy(from.0).into_owned() },
             GOODBYE => Self::Goodbye,
+            DETACH => Self::Detach { id: from.u64()?, groups: from.groups()? },
             NOTIFY => Self::Notify { state: from.rest() },
             _ => return None,
         })
@@ -177,6 +187,11 @@ pub(super) fn put_undo(out: &mut Vec<u8>, undo: &Undo, group: Option<GroupId>) {
     out.extend_from_slice(&undo.bytes);
 }
 
+/// Writes group numbers to the end of a message or record.
+pub(super) fn put_groups(out: &mut Vec<u8>, groups: &[GroupId]) {
+    groups.iter().for_each(|g| out.extend_from_slice(&u32::from(g.0).to_le_bytes()));
+}
+
 /// Takes fields from the front of a message.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
@@ -212,6 +227,15 @@ impl Reader<'_> {
         let (name, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         String::from_utf8(name.to_vec()).ok()
+    }
+
+    /// Group numbers, to the end.
+    pub(super) fn groups(&mut self) -> Option<Vec<GroupId>> {
+        let mut groups = Vec::new();
+        while !self.0.is_empty() {
+            groups.push(GroupId(self.u32()?.try_into().ok()?));
+        }
+        Some(groups)
     }
 
     fn rest(&mut self) -> Vec<u8> {
@@ -252,6 +276,7 @@ mod tests {
             Request::UndoDone { id: 5 },
             Request::EndMe { reason: "stop overran".into() },
             Request::Goodbye,
+            Request::Detach { id: 7, groups: vec![GroupId(0), GroupId(255)] },
             Request::Notify { state: b"READY=1".to_vec() },
         ]
     }

@@ -19,6 +19,7 @@ mod family;
 mod feed_watch;
 mod group;
 mod handlers;
+mod keep;
 mod last_word;
 mod life;
 mod message;

@@ -1,5 +1,6 @@
 //! Ending what an earlier guardian of this kernel boot left: a new guardian cannot rely on being its parent.
 
+use super::keep::Kept;
 use super::process::{Process, boot_now, kill_exactly, timespec, wait_gone};
 use super::undo_list::Life;
 use crate::{Incarnation, Instant};
@@ -38,14 +39,16 @@ pub(super) fn unmarked(inherited: &str, incarnation: Incarnation) -> String {
     inherited.split(',').filter(|life| *life != own).collect::<Vec<_>>().join(",")
 }
 
-/// Kills every process of `lives` until none is found. False if some outlive `deadline`.
+/// Kills every process of `lives` but `kept` ones until none is found. False if some outlive `deadline`.
 ///
 /// A process belongs to a life if it is the recorded one, descends from one that belongs, or carries the
 /// life's mark. This process itself is never killed: it may be the recorded one, born again.
-pub(super) fn end_all(lives: &[Life], deadline: Instant) -> io::Result<bool> {
+pub(super) fn end_all(lives: &[Life], kept: &Kept, deadline: Instant) -> io::Result<bool> {
     let mut empty_looks = 0;
     loop {
-        let found = members(lives, &Process::all()?);
+        let mut found = members(lives, &Process::all()?);
+        let spared = kept.members()?;
+        found.retain(|p| !spared.contains(&p.id.pid));
         if found.is_empty() {
             empty_looks += 1;
             if lives.is_empty() || empty_looks == EMPTY_LOOKS {
@@ -119,7 +122,7 @@ mod tests {
         let process = ProcessId { pid: u32::MAX, start: 0 };
         let lives = [Life { incarnation, process }];
         while members(&lives, &Process::all().unwrap()).is_empty() {}
-        assert!(end_all(&lives, boot_now() + Duration::from_secs(10)).unwrap());
+        assert!(end_all(&lives, &Kept::default(), boot_now() + Duration::from_secs(10)).unwrap());
         assert!(members(&lives, &Process::all().unwrap()).is_empty());
     }
 

@@ -2,6 +2,7 @@
 
 use super::config::GuardianConfig;
 use super::error::GuardianError;
+use super::keep::{Kept, without_kept};
 use super::last_word::LastWord;
 use super::life::{Cause, Life};
 use super::message::{MAX_MESSAGE_BYTES, Reply, Request};
@@ -115,7 +116,7 @@ impl Guardian {
     /// Ends what earlier guardians of this boot left; it may be running still.
     fn end_old_lives(&mut self) {
         let deadline = boot_now() + self.config.end_budget;
-        self.processes_gone = old_life::end_all(self.list.lives(), deadline).unwrap_or(false);
+        self.processes_gone = old_life::end_all(self.list.lives(), &self.kept(), deadline).unwrap_or(false);
         if self.processes_gone {
             let cleared = self.list.lives_ended();
             self.report_list(cleared);
@@ -124,11 +125,16 @@ impl Guardian {
         }
     }
 
+    /// What the last life left running on purpose.
+    fn kept(&self) -> Kept {
+        Kept::of(self.list.outstanding(), self.list.detached())
+    }
+
     /// Takes back what is outstanding. The second value tells what is to be reported: later, because nothing
     /// may hold up the last word. False if a handler hangs.
     fn take_back(&mut self) -> (bool, Vec<GuardianReport>) {
         let mut reports = Vec::new();
-        let steps = self.list.outstanding().to_vec();
+        let steps = without_kept(self.list.outstanding(), self.list.detached());
         let mut outcomes = Vec::with_capacity(steps.len());
         let in_time =
             self.config.handlers.take_all_back(&steps, self.config.end_budget, |one| outcomes.push(one));
@@ -152,7 +158,8 @@ impl Guardian {
     }
 
     fn predecessor(&self) -> Predecessor {
-        if self.processes_gone && self.list.outstanding().is_empty() && !self.list_damaged {
+        let nothing_kept = self.list.detached().is_empty();
+        if self.processes_gone && nothing_kept && self.list.outstanding().is_empty() && !self.list_damaged {
             Predecessor::Gone
         } else {
             Predecessor::Leftovers
@@ -257,6 +264,16 @@ impl Guardian {
                     let settled = self.list.settle(life.incarnation, id);
                     self.report_list(settled);
                 }
+                Request::Detach { id, groups } => {
+                    let answer = match self.list.detach(groups) {
+                        Ok(()) => {
+                            life.detach();
+                            Reply::Stored { id }
+                        }
+                        Err(error) => Reply::Refused { id, reason: error.to_string() },
+                    };
+                    reply(life, &answer);
+                }
                 Request::EndMe { reason } => asked = Some(Cause::Asked(reason)),
                 Request::Notify { state } => {
                     if let Some(relay) = &self.relay {
@@ -294,7 +311,8 @@ impl Guardian {
     fn finish(&mut self, mut life: Life, cause: &Cause) -> Result<Next, GuardianError> {
         let deadline = boot_now() + self.config.end_budget;
         self.processes_gone =
-            family::end_all(&self.signals, deadline, |pid, status| life.reaped(pid, status)).unwrap_or(false);
+            family::end_all(&self.signals, deadline, &self.kept(), |pid, status| life.reaped(pid, status))
+                .unwrap_or(false);
         let _ = self.receive(&mut life);
         let (in_time, reports) = self.take_back();
         let mut word = LastWord::new(
@@ -302,6 +320,7 @@ impl Guardian {
             std::mem::take(&mut life.groups),
             std::mem::take(&mut life.testaments),
         );
+        word.leave_running(self.list.detached());
         word.decide(self.processes_gone, self.list.outstanding());
         self.say(&mut word, true);
 
@@ -339,10 +358,13 @@ impl Guardian {
     /// When to start the next child, if at all.
     fn restart_at(&mut self, life: &Life, cause: &Cause) -> Option<Instant> {
         let on_purpose = *cause == Cause::Ended && life.ended_on_purpose(self.restarted);
+        let now = boot_now();
+        if life.is_detached() && !life.is_leaving() {
+            return Some(now);
+        }
         if life.is_leaving() || on_purpose {
             return None;
         }
-        let now = boot_now();
         let wait = self.restarts.next(now);
         self.report(&wait.map_or(GuardianReport::GaveUp, GuardianReport::RestartIn));
         wait.map(|wait| now + wait)

@@ -4,7 +4,7 @@
 //! their effects back. Records are appended with one `write` each and never flushed: the page cache survives
 //! this process, and nothing else has to.
 
-use super::message::{Reader, put_undo};
+use super::message::{Reader, put_groups, put_undo};
 use super::process::ProcessId;
 use crate::{BootId, GroupId, Incarnation, Undo};
 use std::fs::{self, File, OpenOptions};
@@ -19,6 +19,7 @@ const REWRITE_AT_BYTES: u64 = 1 << 20;
 const LIFE: u8 = 1;
 const UNDO: u8 = 2;
 const DONE: u8 = 3;
+const DETACHED: u8 = 4;
 
 /// A child that was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +44,17 @@ pub(super) struct UndoList {
     written_bytes: u64,
     lives: Vec<Life>,
     outstanding: Vec<Outstanding>,
+    /// What the last life left running on purpose; nothing once another one began.
+    detached: Vec<GroupId>,
+}
+
+/// What a list says.
+#[derive(Default)]
+struct Said {
+    lives: Vec<Life>,
+    outstanding: Vec<Outstanding>,
+    detached: Vec<GroupId>,
+    damaged: bool,
 }
 
 impl UndoList {
@@ -57,14 +69,15 @@ impl UndoList {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let (lives, outstanding, damaged) = found.as_deref().map_or_else(Default::default, parse);
+        let Said { lives, outstanding, detached, damaged } =
+            found.as_deref().map_or_else(Said::default, parse);
         let aside = dir.join(format!("{name}.damaged"));
         if damaged {
             fs::copy(&path, &aside)?;
         }
         let damaged = damaged || aside.exists();
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let mut list = Self { path, file, written_bytes: 0, lives, outstanding };
+        let mut list = Self { path, file, written_bytes: 0, lives, outstanding, detached };
         list.rewrite()?;
         Ok((list, damaged))
     }
@@ -81,6 +94,7 @@ impl UndoList {
     pub(super) fn begin_life(&mut self, life: Life) -> io::Result<()> {
         self.append(&life_record(&life))?;
         self.lives.push(life);
+        self.detached.clear();
         Ok(())
     }
 
@@ -88,6 +102,17 @@ impl UndoList {
     pub(super) fn lives_ended(&mut self) -> io::Result<()> {
         self.lives.clear();
         self.rewrite()
+    }
+
+    pub(super) fn detached(&self) -> &[GroupId] {
+        &self.detached
+    }
+
+    /// The life that runs is about to leave these groups running. Returns only when it is in the file.
+    pub(super) fn detach(&mut self, groups: Vec<GroupId>) -> io::Result<()> {
+        self.append(&detached_record(&groups))?;
+        self.detached = groups;
+        Ok(())
     }
 
     /// Stores a step. Returns only when it is in the file.
@@ -126,6 +151,10 @@ impl UndoList {
         let mut bytes = MAGIC.to_vec();
         self.lives.iter().for_each(|life| bytes.extend(frame(&life_record(life))));
         self.outstanding.iter().for_each(|step| bytes.extend(frame(&undo_record(step))));
+        if !self.detached.is_empty() {
+            // After every life: the next one ends it.
+            bytes.extend(frame(&detached_record(&self.detached)));
+        }
         let fresh = self.path.with_extension("fresh");
         fs::write(&fresh, &bytes)?;
         self.file = OpenOptions::new().append(true).open(&fresh)?;
@@ -160,6 +189,14 @@ fn life_record(life: &Life) -> Vec<u8> {
     record
 }
 
+fn detached_record(groups: &[GroupId]) -> Vec<u8> {
+    let mut record = vec![DETACHED];
+    // Every record names a life; this one is about whatever ran last.
+    record.extend_from_slice(&Incarnation(0).0.to_le_bytes());
+    put_groups(&mut record, groups);
+    record
+}
+
 fn undo_record(step: &Outstanding) -> Vec<u8> {
     let mut record = vec![UNDO];
     record.extend_from_slice(&step.incarnation.0.to_le_bytes());
@@ -168,40 +205,43 @@ fn undo_record(step: &Outstanding) -> Vec<u8> {
     record
 }
 
-/// Reads a list. The last value tells that something in it is unreadable. A last record that is cut off is
-/// not: its writer died before it acknowledged the step, so the effect never began.
-fn parse(bytes: &[u8]) -> (Vec<Life>, Vec<Outstanding>, bool) {
-    let (mut lives, mut outstanding) = (Vec::new(), Vec::new());
-    let Some(records) = bytes.strip_prefix(MAGIC) else { return (lives, outstanding, true) };
+/// Reads a list. A last record that is cut off is no damage: its writer died before it acknowledged the step, so the
+/// effect never began.
+fn parse(bytes: &[u8]) -> Said {
+    let mut said = Said::default();
+    let Some(records) = bytes.strip_prefix(MAGIC) else { return Said { damaged: true, ..said } };
     let mut from = Reader(records);
     while !from.0.is_empty() {
         let (Some(length), Some(sum)) = (from.u32(), from.u32()) else { break };
         let Some((record, rest)) = from.0.split_at_checked(length as usize) else { break };
         from.0 = rest;
-        if crc32c::crc32c(record) != sum || take_record(record, &mut lives, &mut outstanding).is_none() {
-            return (lives, outstanding, true);
+        if crc32c::crc32c(record) != sum || take_record(record, &mut said).is_none() {
+            return Said { damaged: true, ..said };
         }
     }
-    (lives, outstanding, false)
+    said
 }
 
-fn take_record(record: &[u8], lives: &mut Vec<Life>, outstanding: &mut Vec<Outstanding>) -> Option<()> {
+fn take_record(record: &[u8], said: &mut Said) -> Option<()> {
     let mut from = Reader(record);
     let what = from.byte()?;
     let incarnation = Incarnation(from.u128()?);
     match what {
         LIFE => {
-            lives.push(Life { incarnation, process: ProcessId { pid: from.u32()?, start: from.u64()? } });
+            let process = ProcessId { pid: from.u32()?, start: from.u64()? };
+            said.lives.push(Life { incarnation, process });
+            said.detached.clear();
         }
         UNDO => {
             let id = from.u64()?;
             let (undo, group) = from.undo()?;
-            outstanding.push(Outstanding { incarnation, id, undo, group });
+            said.outstanding.push(Outstanding { incarnation, id, undo, group });
         }
         DONE => {
             let id = from.u64()?;
-            outstanding.retain(|step| (step.incarnation, step.id) != (incarnation, id));
+            said.outstanding.retain(|step| (step.incarnation, step.id) != (incarnation, id));
         }
+        DETACHED => said.detached = from.groups()?,
         _ => return None,
     }
     Some(())
@@ -228,6 +268,31 @@ mod tests {
 
     fn file_of(dir: &Path) -> PathBuf {
         dir.join(format!("undo-{:032x}.list", BOOT.0))
+    }
+
+    #[test]
+    fn what_was_left_running_is_known_until_the_next_life_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut list, _) = UndoList::open(dir.path(), BOOT).unwrap();
+        list.begin_life(life()).unwrap();
+        list.store(step(2)).unwrap();
+        list.detach(vec![GroupId(0)]).unwrap();
+        // However often it is rewritten.
+        list.lives_ended().unwrap();
+        drop(list);
+        for _ in 0..2 {
+            let (list, damaged) = UndoList::open(dir.path(), BOOT).unwrap();
+            assert_eq!(
+                (list.detached(), list.outstanding(), damaged),
+                (&[GroupId(0)][..], &[step(2)][..], false)
+            );
+        }
+        let (mut list, _) = UndoList::open(dir.path(), BOOT).unwrap();
+        list.begin_life(life()).unwrap();
+        assert!(list.detached().is_empty());
+        drop(list);
+        let (list, _) = UndoList::open(dir.path(), BOOT).unwrap();
+        assert_eq!((list.detached(), list.outstanding()), (&[][..], &[step(2)][..]));
     }
 
     #[test]

@@ -226,6 +226,7 @@ fn checked(config: &Config) -> Result<Arc<Config>, String> {
         t.takeover_deadline,
         t.query_interval,
         t.question_interval,
+        t.detached_limit,
         t.feed_limit,
         t.kill_grace,
         t.mirror_stall,

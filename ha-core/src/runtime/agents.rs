@@ -167,6 +167,11 @@ fn match_resources(
         let mut of_name = offered.iter().filter(|(_, o)| o.name() == resource.name);
         let (first, more) = (of_name.next(), of_name.count());
         matched.extend(first.map(|(_, agent)| agent.clone()));
+        if let Some((_, agent)) = first.filter(|(_, a)| resource.outlives_engine && !a.outlives_engine()) {
+            let field = format!("groups[{id}] \"{}\".resources[{place}].outlives_engine", group.name);
+            let found = format!("true, but the agent \"{}\" ends with the engine", agent.name());
+            problems.push(Problem::new(field, found, "false, or an agent whose outlives_engine() is true"));
+        }
         if first.is_none() || more > 0 {
             let field = format!("groups[{id}] \"{}\".resources[{place}]", group.name);
             let found =

@@ -363,6 +363,7 @@ impl Control {
             Action::EndSelf { reason } => self.end(Ended::of(reason)),
             Action::Reborn => self.end(Ended::Reborn),
             Action::Departed => self.end(Ended::Departed),
+            Action::Detached { groups } => self.leave_running(&groups),
             Action::Event(event) => self.report(&event),
             // Carried out already.
             Action::Token { .. }
@@ -370,6 +371,14 @@ impl Control {
             | Action::ForceData { .. }
             | Action::SurrenderData { .. } => {}
         }
+    }
+
+    /// What the guardian does not learn it undoes: the next life then starts those services anew.
+    fn leave_running(&mut self, groups: &[(GroupId, Epoch)]) {
+        if let Some(Err(e)) = self.guardian.as_ref().map(|guardian| guardian.detach(groups)) {
+            self.note("detach", format!("the guardian could not be told what runs on, and ends it: {e}"));
+        }
+        self.end(Ended::Detached);
     }
 
     fn order_fence(&mut self, op: OpId, order: FenceOrder) {

@@ -14,6 +14,8 @@ pub enum Ended {
     Departed,
     /// Everything was handed over because the guardian is gone: the process must become a new guardian.
     Reborn,
+    /// The engine left on request, and what it owns runs on: the process must exit without stopping it.
+    Detached,
     /// A stop failed or overran its budget: the process must end, so that its guardian can finish the stop.
     StopOverrun,
     /// A record could not be made durable: the process must end.
@@ -46,6 +48,7 @@ impl fmt::Display for Ended {
         f.write_str(match self {
             Self::Departed => "handed over on request",
             Self::Reborn => "handed over after the guardian was lost",
+            Self::Detached => "left on request, with the services running",
             Self::StopOverrun => "a stop failed or overran its budget",
             Self::RecordNotDurable => "a record could not be made durable",
             Self::EndSelf => "the engine ended it",

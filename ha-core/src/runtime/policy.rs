@@ -44,6 +44,17 @@ impl Node {
         self.command(Command::Maintenance { scope, on })
     }
 
+    /// Ends this node without stopping what it owns; its next life takes that over. Only in maintenance, with the
+    /// peer's promise, and where every resource [outlives the engine](crate::api::Resource::outlives_engine):
+    /// whether it was refused is an event. Where it was not, [`Node::ended`] says
+    /// [`Ended::Detached`](super::Ended::Detached), and the process must exit.
+    ///
+    /// # Errors
+    /// As [`Node::command`].
+    pub fn detach(&self) -> Result<(), NodeError> {
+        self.command(Command::Detach)
+    }
+
     /// Forgets that the group called `group` failed on this node.
     ///
     /// # Errors

@@ -93,6 +93,7 @@ pub(super) fn is_decision(action: &Action) -> bool {
         | Action::FenceShoot { .. }
         | Action::EndSelf { .. }
         | Action::Reborn
+        | Action::Detached { .. }
         | Action::Departed => true,
         _ => false,
     }

@@ -327,6 +327,10 @@ fn describe_of_group(names: &Names, kind: &EventKind) -> Description {
             let name = name.map(|n| format!(" {n}")).unwrap_or_default();
             ("policy", None, format!("the {kind}{name} {what}"), vec![("scope", kind.into())])
         }
+        EventKind::Detach { group, step } => {
+            let step = kebab(&step);
+            ("detach", Some(group), format!("running without an engine: {step}"), vec![("step", step)])
+        }
         ref other => ("other", None, format!("{other:?}"), vec![]),
     }
 }

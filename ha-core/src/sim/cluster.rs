@@ -74,6 +74,7 @@ pub(super) enum Mending {
     Outside(usize),
     Application(usize),
     Policy(Command),
+    Detach(usize),
     Arbiter(super::arbiter::Trouble),
 }
 
@@ -161,6 +162,8 @@ impl Cluster {
                 pauses: 0,
                 mourning: None,
                 running: groups.iter().map(|g| vec![Running::default(); g.resources.len()]).collect(),
+                kept: vec![None; groups.len()],
+                absence: None,
                 data_quirks: vec![Running::default(); groups.len()],
                 slow_disk: None,
                 disk_error: false,

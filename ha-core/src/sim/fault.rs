@@ -132,6 +132,8 @@ pub enum Fault {
     Standby(usize, Duration),
     /// An operator begins maintenance, for the span.
     Maintenance(PolicyScope, Duration),
+    /// An operator begins maintenance of the node and exchanges its engine, which stays away for the span.
+    Detach(usize, Duration),
     /// An operator shuts the node down in good order; started again after the span.
     Shutdown(usize, Duration),
 }
@@ -181,6 +183,7 @@ impl Fault {
             Self::Switchover(_) => "Switchover",
             Self::Standby(..) => "Standby",
             Self::Maintenance(..) => "Maintenance",
+            Self::Detach(..) => "Detach",
             Self::Shutdown(..) => "Shutdown",
         }
     }
@@ -234,6 +237,7 @@ impl fmt::Display for Fault {
             Self::Switchover(g) => write!(f, "an operator moves group {g}"),
             Self::Standby(n, d) => write!(f, "an operator lets node {n} stand by for {d:?}"),
             Self::Maintenance(scope, d) => write!(f, "an operator begins maintenance of {scope:?} for {d:?}"),
+            Self::Detach(n, d) => write!(f, "an operator exchanges the engine of node {n}, away for {d:?}"),
             Self::Shutdown(n, d) => write!(f, "an operator shuts node {n} down for {d:?}"),
         }
     }

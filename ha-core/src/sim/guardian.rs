@@ -13,6 +13,7 @@ impl Cluster {
 
     /// Removes everything that runs.
     pub(super) fn clear_running(&mut self, node: usize) {
+        self.check_left_alone(node);
         for running in self.nodes[node].running.iter_mut().flatten() {
             running.there = false;
             running.serves = false;
@@ -46,7 +47,8 @@ impl Cluster {
         for (at, group) in n.running.iter_mut().enumerate() {
             for (place, running) in (0u8..).zip(group) {
                 // A modelled address outlives its process; a user's agent ends with it.
-                let address = place == 0 && !self.agents.owns(at, place);
+                let config = &self.scenario.configs[node].groups[at].resources[usize::from(place)];
+                let address = (place == 0 || config.outlives_engine) && !self.agents.owns(at, place);
                 running.there &= address;
                 running.serves &= address;
                 running.quirks.clear();
@@ -125,7 +127,7 @@ impl Cluster {
         }
     }
 
-    fn undo(&mut self, node: usize, of: Mourning) {
+    pub(super) fn undo(&mut self, node: usize, of: Mourning) {
         let grace = nanos(self.scenario.configs[node].timing.kill_grace);
         let delay = self.rng.range(MS, (grace / 4).max(2 * MS));
         let cycle = self.nodes[node].cycle;
@@ -234,6 +236,7 @@ impl Cluster {
             return;
         }
         self.process_ends(node);
+        self.nodes[node].kept.fill(None);
         self.clear_running(node);
         let now = self.now;
         let n = &mut self.nodes[node];

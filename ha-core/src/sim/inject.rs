@@ -6,7 +6,7 @@ use super::fault::{Cut, Fault, ResourceFault};
 use super::network::Reach;
 use super::timeline::What;
 use crate::engine::{Command, Input};
-use crate::{GroupId, NodeId};
+use crate::{GroupId, NodeId, PolicyScope};
 use std::time::Duration;
 
 impl Cluster {
@@ -77,6 +77,7 @@ impl Cluster {
                 self.order(Command::Maintenance { scope, on: true });
                 self.mend_later(span, Mending::Policy(Command::Maintenance { scope, on: false }));
             }
+            Fault::Detach(n, away) => self.order_detach(n, away),
             Fault::Shutdown(n, _) => self.command(n, Command::Shutdown),
         }
     }
@@ -105,6 +106,7 @@ impl Cluster {
             Mending::Disk(n) => self.mend_disk(n),
             Mending::Outside(n) => self.outside_is(n, 2),
             Mending::Policy(command) => self.order(command),
+            Mending::Detach(n) => self.command(n, Command::Detach),
             Mending::Arbiter(trouble) => self.mend_arbiter(trouble),
             Mending::Application(n) => {
                 self.nodes[n].stalled = false;
@@ -113,6 +115,16 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    fn order_detach(&mut self, node: usize, away: Duration) {
+        let scope = PolicyScope::Node(NodeId(u8::try_from(node).unwrap_or(0)));
+        self.order(Command::Maintenance { scope, on: true });
+        self.stay_away(node, away);
+        let ready = Duration::from_millis(400);
+        self.mend_later(ready, Mending::Detach(node));
+        let over = ready + away + Duration::from_secs(2);
+        self.mend_later(over, Mending::Policy(Command::Maintenance { scope, on: false }));
     }
 
     /// A command to whichever node runs.

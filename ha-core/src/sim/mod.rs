@@ -20,6 +20,7 @@ mod campaign;
 mod clock;
 mod cluster;
 mod combination;
+mod detaching;
 mod disk;
 pub mod explore;
 mod fault;

@@ -27,6 +27,10 @@ pub struct Running {
     pub there: bool,
     /// It serves.
     pub serves: bool,
+    /// How often it was started.
+    pub starts: u32,
+    /// How often it was stopped.
+    pub stops: u32,
     /// What it does wrong the next time.
     pub quirks: Vec<ResourceFault>,
 }
@@ -154,6 +158,10 @@ pub struct Node {
     pub mourning: Option<Mourning>,
     /// What runs, by group and place.
     pub running: Vec<Vec<Running>>,
+    /// By group: what the last life left running on purpose, until the next life is there.
+    pub kept: Vec<Option<Epoch>>,
+    /// How long the next life waits after a detachment.
+    pub absence: Option<u64>,
     /// Misbehaviour of the data by group.
     pub data_quirks: Vec<Running>,
     /// Record writes take up to so long, until then.

@@ -51,6 +51,7 @@ impl Probes {
             EventKind::Moving { reason, .. } => self.hit("move", format!("{reason:?}")),
             EventKind::Quarantined { .. } => self.hit("event", "Quarantined"),
             EventKind::FailuresFaded { .. } => self.hit("event", "FailuresFaded"),
+            EventKind::Detach { step, .. } => self.hit("detach", format!("{step:?}")),
             EventKind::Policy { .. } => self.hit("event", "Policy"),
         }
     }

@@ -39,7 +39,7 @@ impl Cluster {
         let n = &self.nodes[node];
         if n.guardian == Guardian::Absent && self.leftovers(node) && self.rng.chance(800) {
             // A new guardian replays and verifies the undo list of the dead one.
-            self.clear_running(node);
+            self.clear_unkept(node);
         }
         let leftovers = self.leftovers(node);
         self.forget_what_a_life_knew();
@@ -48,6 +48,7 @@ impl Cluster {
         let config = self.scenario.configs[node].clone();
         let now = self.local(node);
         let n = &mut self.nodes[node];
+        n.kept.fill(None);
         if n.guardian == Guardian::Absent && self.scenario.guarded {
             n.guardian = Guardian::Running;
         }
@@ -241,6 +242,7 @@ impl Cluster {
             Action::EndSelf { reason } => self.end_self(node, reason),
             Action::Reborn => self.reborn(node),
             Action::Departed => self.departed(node),
+            Action::Detached { groups } => self.detached(node, &groups),
             Action::Event(report) => self.engine_says(node, &report),
         }
     }
@@ -253,6 +255,10 @@ impl Cluster {
 
     /// Whether `node` acts in `group` at this instant, and in which grant.
     pub(super) fn acting(&self, node: usize, group: usize) -> Option<Epoch> {
+        self.permitted(node, group).or_else(|| self.runs_unattended(node, group))
+    }
+
+    fn permitted(&self, node: usize, group: usize) -> Option<Epoch> {
         let n = &self.nodes[node];
         let process = n.process.as_ref().filter(|p| !p.paused)?;
         match process.tokens.get(group)? {
@@ -400,7 +406,9 @@ impl Cluster {
             EventKind::Role { group, role, epoch } => self.role_changes(node, *group, *role, *epoch),
             EventKind::Granted { group, epoch, .. } => self.granted(node, *group, *epoch),
             EventKind::Proof { group, proof: StopProof::AssumedDead } => {
-                self.tainted[usize::from(group.0)] |= self.scenario.configs[node].is_unguarded();
+                // The assumption does not cover what the node promised to leave alone.
+                let promised = self.nodes[node].record.group(*group).spares.is_some();
+                self.tainted[usize::from(group.0)] |= self.scenario.configs[node].is_unguarded() && !promised;
             }
             EventKind::Link { link, state: LinkState::Up } => self.check_link(node, usize::from(link.0)),
             EventKind::Alone { .. } => self.moment(node, Moment::Alone),

@@ -24,11 +24,13 @@ impl Cluster {
         match op.kind {
             OpKind::Start => {
                 running.there = true;
+                running.starts += 1;
                 op.fails = running.take(ResourceFault::StartFails);
                 Some(if running.take(ResourceFault::StartHangs) { overrun } else { quick })
             }
             OpKind::Stop => {
                 running.serves = false;
+                running.stops += 1;
                 if running.take(ResourceFault::StopHangs) {
                     return Some(u64::MAX / 4);
                 }

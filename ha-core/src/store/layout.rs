@@ -1,8 +1,8 @@
 //! The body of a node record as bytes, version 1. The field table is in `docs/DURABILITY.md`.
 
 use crate::{
-    Epoch, Generation, GroupId, GroupRecord, InitId, NodeId, NodeRecord, PolicyFlags, PolicyRecord,
-    PolicyScope, SetRecord, StoreId,
+    BootId, Detachment, Epoch, Generation, GroupId, GroupRecord, Incarnation, InitId, NodeId, NodeRecord,
+    PolicyFlags, PolicyRecord, PolicyScope, SetRecord, StoreId,
 };
 use std::collections::BTreeMap;
 
@@ -24,6 +24,9 @@ const ALONE: u8 = 2;
 const OUT: u8 = 3;
 /// Beside the kind of set: a promise stands (rule 13).
 const PROMISED: u8 = 0x80;
+/// Beside the kind of set: services that run without an engine, this node's and its peer's.
+const DETACHED: u8 = 0x40;
+const SPARES: u8 = 0x20;
 
 /// The record as bytes. Equal records give equal bytes.
 pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
@@ -41,7 +44,11 @@ pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
         put_number(&mut out, group.granted.0);
         put_number(&mut out, group.intent.0);
         put_number(&mut out, group.floor.0);
-        put_set(&mut out, &group.set, group.promised);
+        let beside = PROMISED * u8::from(group.promised)
+            + DETACHED * u8::from(group.detached.is_some())
+            + SPARES * u8::from(group.spares.is_some());
+        put_set(&mut out, &group.set, beside);
+        group.detached.iter().chain(&group.spares).for_each(|d| put_detachment(&mut out, d));
     }
     if !record.policy.is_silent() {
         put_policy(&mut out, &record.policy);
@@ -64,14 +71,20 @@ fn put_policy(out: &mut Vec<u8>, policy: &PolicyRecord) {
     }
 }
 
-fn put_set(out: &mut Vec<u8>, set: &SetRecord, promised: bool) {
+fn put_detachment(out: &mut Vec<u8>, detachment: &Detachment) {
+    put_number(out, detachment.epoch.0);
+    out.extend(detachment.incarnation.0.to_le_bytes());
+    out.extend(detachment.boot.0.to_le_bytes());
+}
+
+fn put_set(out: &mut Vec<u8>, set: &SetRecord, beside: u8) {
     let (tag, epoch, generation) = match *set {
         SetRecord::Never => (NEVER, None, None),
         SetRecord::Both { generation } => (BOTH, None, Some(generation)),
         SetRecord::Alone { epoch, generation } => (ALONE, Some(epoch), Some(generation)),
         SetRecord::Out { epoch, generation } => (OUT, Some(epoch), Some(generation)),
     };
-    out.push(tag | if promised { PROMISED } else { 0 });
+    out.push(tag | beside);
     epoch.into_iter().for_each(|e| put_number(out, e.0));
     generation.into_iter().for_each(|g| put_number(out, g.0));
 }
@@ -190,8 +203,16 @@ impl Reader<'_> {
         let intent = Epoch(self.number()?);
         let floor = Epoch(self.number()?);
         let kind = self.byte()?;
-        let set = self.set(kind & !PROMISED)?;
-        Ok(GroupRecord { granted, intent, floor, set, promised: kind & PROMISED != 0 })
+        let set = self.set(kind & !(PROMISED | DETACHED | SPARES))?;
+        let detached = if kind & DETACHED != 0 { Some(self.detachment()?) } else { None };
+        let spares = if kind & SPARES != 0 { Some(self.detachment()?) } else { None };
+        let promised = kind & PROMISED != 0;
+        Ok(GroupRecord { granted, intent, floor, set, promised, detached, spares })
+    }
+
+    fn detachment(&mut self) -> Result<Detachment, &'static str> {
+        let epoch = Epoch(self.number()?);
+        Ok(Detachment { epoch, incarnation: Incarnation(self.id()?), boot: BootId(self.id()?) })
     }
 
     fn set(&mut self, kind: u8) -> Result<SetRecord, &'static str> {
@@ -223,6 +244,8 @@ mod tests {
             floor: Epoch(1 << 32),
             set,
             promised: false,
+            detached: None,
+            spares: None,
         };
         NodeRecord {
             store: StoreId(0x0f0e_0d0c_0b0a_0908_0706_0504_0302_0100),
@@ -301,6 +324,30 @@ mod tests {
         let differing: Vec<_> = plain.iter().zip(&promised).filter(|(a, b)| a != b).collect();
         assert_eq!((plain.len(), differing), (promised.len(), vec![(&2, &0x82)]));
         assert_eq!(decode(&promised), Ok(record));
+    }
+
+    #[test]
+    fn what_runs_without_an_engine_follows_the_set_and_takes_two_bits_beside_it() {
+        let detachment =
+            |n| Detachment { epoch: Epoch(n), incarnation: Incarnation(n.into()), boot: BootId(9) };
+        let plain = encode(&full());
+        for (detached, spares) in [(Some(7), None), (None, Some(8)), (Some(7), Some(8))] {
+            let mut record = full();
+            let (detached, spares) = (detached.map(detachment), spares.map(detachment));
+            record.groups.insert(GroupId(1), GroupRecord { detached, spares, ..record.group(GroupId(1)) });
+            let bytes = encode(&record);
+            let count = usize::from(detached.is_some()) + usize::from(spares.is_some());
+            assert_eq!(bytes.len(), plain.len() + 33 * count);
+            assert_eq!(decode(&bytes), Ok(record));
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let golden = |n: u8| format!("{n:02x}{n:02x}{:030}{:02x}{:030}", 0, 9, 0);
+            let kind = 1 + 0x40 * u8::from(detached.is_some()) + 0x20 * u8::from(spares.is_some());
+            let words: String = detached.iter().chain(&spares).map(|d| golden(d.epoch.0 as u8)).collect();
+            assert!(hex.contains(&format!("{kind:02x}09{words}090001")), "{hex}");
+            for end in 0..bytes.len() {
+                assert!(decode(&bytes[..end]).is_err(), "cut to {end} bytes");
+            }
+        }
     }
 
     #[test]

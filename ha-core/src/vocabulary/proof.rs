@@ -66,6 +66,12 @@ pub enum StopProof {
         /// The grant of the earlier life.
         epoch: Epoch,
     },
+    /// This node's own services ran on without its engine, and nobody took them over: the live peer says so, or
+    /// whoever did would have ended them first.
+    RanOn {
+        /// The grant under which they were started.
+        epoch: Epoch,
+    },
     /// An operator said that the peer is off. A false answer is the named risk of the question.
     OperatorConfirmed {
         /// The peer incarnation it speaks of, if one was ever seen.
@@ -89,6 +95,7 @@ impl StopProof {
             Self::Yielded { .. } => "Yielded",
             Self::LeaseExpired { .. } => "LeaseExpired",
             Self::StillOwner { .. } => "StillOwner",
+            Self::RanOn { .. } => "RanOn",
             Self::OperatorConfirmed { .. } => "OperatorConfirmed",
             Self::AssumedDead => "AssumedDead",
         }

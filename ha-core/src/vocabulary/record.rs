@@ -1,6 +1,6 @@
 //! What a node must remember through a power loss.
 
-use crate::{Epoch, Generation, GroupId, InitId, PolicyRecord, StoreId};
+use crate::{BootId, Epoch, Generation, GroupId, Incarnation, InitId, PolicyRecord, StoreId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,6 +51,17 @@ impl SetRecord {
     }
 }
 
+/// Services that run on without an engine, from a life that left them running to the one that takes them over.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Detachment {
+    /// The grant under which they were started.
+    pub epoch: Epoch,
+    /// The life that left.
+    pub incarnation: Incarnation,
+    /// The kernel's boot in which they run: another one ended them.
+    pub boot: BootId,
+}
+
 /// What a node durably knows of one group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct GroupRecord {
@@ -66,6 +77,12 @@ pub struct GroupRecord {
     /// takeover wait (rule 13).
     #[serde(default)]
     pub promised: bool,
+    /// This node's services that run, or are about to run, without an engine.
+    #[serde(default)]
+    pub detached: Option<Detachment>,
+    /// The peer's, which this node promised to leave alone: no proof that the peer's restart produces ends them.
+    #[serde(default)]
+    pub spares: Option<Detachment>,
 }
 
 impl GroupRecord {

@@ -32,6 +32,9 @@ mod kind {
     pub(super) const EXTEND: u8 = 32;
     pub(super) const PROMISED: u8 = 33;
     pub(super) const LEASE: u8 = 34;
+    pub(super) const SPARE: u8 = 40;
+    pub(super) const SPARES: u8 = 41;
+    pub(super) const UNSPARE: u8 = 42;
 }
 
 /// Octets that a statement takes in a frame, its kind and length included.
@@ -81,6 +84,9 @@ const fn kind_of(statement: &Statement) -> u8 {
         Statement::Extend { .. } => kind::EXTEND,
         Statement::Promised { .. } => kind::PROMISED,
         Statement::Lease { .. } => kind::LEASE,
+        Statement::Spare { .. } => kind::SPARE,
+        Statement::Spares { .. } => kind::SPARES,
+        Statement::Unspare { .. } => kind::UNSPARE,
     }
 }
 
@@ -138,13 +144,16 @@ fn value(statement: &Statement, out: &mut impl Sink) {
         | Statement::Want { group, epoch, nonce }
         | Statement::Yielded { group, epoch, nonce }
         | Statement::Extend { group, epoch, nonce }
-        | Statement::Promised { group, epoch, nonce } => {
+        | Statement::Promised { group, epoch, nonce }
+        | Statement::Spare { group, epoch, nonce }
+        | Statement::Spares { group, epoch, nonce } => {
             grant(out, group, epoch);
             out.varint(nonce.0.into());
         }
         Statement::Prepare { group, epoch }
         | Statement::Ready { group, epoch }
-        | Statement::Serves { group, epoch } => grant(out, group, epoch),
+        | Statement::Serves { group, epoch }
+        | Statement::Unspare { group, epoch } => grant(out, group, epoch),
         Statement::Released { group, epoch, final_lsn, excluded } => {
             grant(out, group, epoch);
             out.byte(u8::from(excluded) | u8::from(final_lsn.is_some()) << 1);
@@ -273,7 +282,9 @@ fn decode(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
                 has_watchdog: flags & 2 != 0,
             }
         }
-        kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED => return decode_about_grant(kind, r),
+        kind::ASK..=kind::YIELDED | kind::EXTEND | kind::PROMISED | kind::SPARE..=kind::UNSPARE => {
+            return decode_about_grant(kind, r);
+        }
         _ => return Some(Said::Unknown),
     }))
 }
@@ -292,6 +303,9 @@ fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
         kind::YIELDED => Statement::Yielded { group, epoch, nonce: nonce(r)? },
         kind::EXTEND => Statement::Extend { group, epoch, nonce: nonce(r)? },
         kind::PROMISED => Statement::Promised { group, epoch, nonce: nonce(r)? },
+        kind::SPARE => Statement::Spare { group, epoch, nonce: nonce(r)? },
+        kind::SPARES => Statement::Spares { group, epoch, nonce: nonce(r)? },
+        kind::UNSPARE => Statement::Unspare { group, epoch },
         kind::PREPARE => Statement::Prepare { group, epoch },
         kind::READY => Statement::Ready { group, epoch },
         kind::RELEASED => {

@@ -2,14 +2,14 @@
 
 use ha_core::api::{FrameSender, HeartbeatTransport, LinkFactory};
 use ha_core::engine::Beat;
-use ha_core::guardian::{Entered, GuardianClient, GuardianConfig, RestartPolicy, enter};
+use ha_core::guardian::{Entered, GuardianClient, GuardianConfig, RestartPolicy, enter, process_group_undo};
 use ha_core::wire::{FrameError, LinkSession, PairKey, Received};
 use ha_core::{Epoch, GroupId, Incarnation, LinkId, NodeId, Undo};
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, Write};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -247,6 +247,23 @@ fn obey(client: &GuardianClient, side: &mut Side, dir: &Path, stops: &AtomicU32,
             let script = "setsid sleep 300 >/dev/null 2>&1 & echo $!";
             let output = Command::new("sh").args(["-c", script]).output().unwrap();
             say(&format!("daemon {}", String::from_utf8(output.stdout).unwrap().trim()));
+        }
+        // In a session and group of its own, known by an undo step before it does anything.
+        ["service", group] => {
+            let script = "echo up; read go; exec sleep 300 <&- >&-";
+            let mut held = Command::new("setsid");
+            held.args(["sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut held = held.spawn().unwrap();
+            let mut up = String::new();
+            io::BufReader::new(held.stdout.take().unwrap()).read_line(&mut up).unwrap();
+            let undo = process_group_undo(held.id()).unwrap();
+            client.remember(undo, Some(GroupId(group.parse().unwrap()))).unwrap();
+            held.stdin.take().unwrap().write_all(b"go\n").unwrap();
+            say(&format!("service {}", held.id()));
+        }
+        ["detach", group] => {
+            client.detach(&[(GroupId(group.parse().unwrap()), Epoch(5))]).unwrap();
+            say("detached");
         }
         ["grandchild"] => {
             let output = Command::new(std::env::current_exe().unwrap()).arg("grandchild").output().unwrap();

@@ -73,6 +73,12 @@ pub fn udp(name: &'static str) -> [Arc<dyn LinkFactory>; 2] {
     [Arc::new(Udp { name, here: a, there: b }), Arc::new(Udp { name, here: b, there: a })]
 }
 
+/// One end of a path between two ports of this machine.
+pub fn udp_between(name: &'static str, here: u16, there: u16) -> Arc<dyn LinkFactory> {
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    Arc::new(Udp { name, here: at(here), there: at(there) })
+}
+
 /// A service that holds one TCP port: two owners cannot both hold it.
 pub struct Service {
     port: SocketAddr,

@@ -1,7 +1,8 @@
 //! 1 to 10: basic cycles.
 
 use crate::support::*;
-use ha_core::engine::{Protection, Question, RoleName};
+use ha_core::PolicyScope;
+use ha_core::engine::{Command, Protection, Question, RoleName};
 use ha_core::sim::Fault;
 
 #[test]
@@ -37,7 +38,7 @@ fn s003_a_alone_with_b_never_seen_asks_and_serves_when_its_operator_says_so() {
     cluster.run_for(seconds(10));
     nobody(&cluster, MAIL);
     asks(&cluster, 0, MAIL, Question::PeerAbsent);
-    cluster.command(0, ha_core::engine::Command::ForceCurrent { group: MAIL });
+    cluster.command(0, Command::ForceCurrent { group: MAIL });
     cluster.run_for(seconds(3));
     owns(&cluster, 0, MAIL);
     nobody_shot(&cluster);
@@ -151,5 +152,24 @@ fn s009_the_standby_away_and_back_is_a_member_again_and_ownership_stays() {
         whole(&cluster, 0, MAIL);
     }
     assert_eq!(grants(&cluster), 1);
+    nobody_shot(&cluster);
+}
+
+#[test]
+fn s010_an_engine_is_exchanged_in_maintenance_and_the_service_is_not_touched() {
+    let mut config = plain();
+    config.groups[0].resources.iter_mut().for_each(|r| r.outlives_engine = true);
+    let mut cluster = served(config);
+    cluster.command(0, Command::Maintenance { scope: PolicyScope::Cluster, on: true });
+    cluster.run_for(ms(500));
+    let touched = cluster.touched(0, MAIL);
+    cluster.stay_away(0, seconds(2));
+    cluster.command(0, Command::Detach);
+    cluster.run_for(seconds(1));
+    assert!(cluster.status(0).is_none() && cluster.runs(0, MAIL), "{}", cluster.timeline());
+    cluster.run_for(seconds(4));
+    owns(&cluster, 0, MAIL);
+    assert_eq!(cluster.touched(0, MAIL), touched, "{}", cluster.timeline());
+    assert_eq!(grants(&cluster), 2);
     nobody_shot(&cluster);
 }

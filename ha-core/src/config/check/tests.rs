@@ -32,6 +32,23 @@ fn the_reference_pair_is_right() {
 }
 
 #[test]
+fn what_outlives_the_engine_needs_a_device_that_ends_it_and_an_address_that_stays() {
+    let outliving = || {
+        let mut config = pair();
+        config.groups[0].resources[0].outlives_engine = true;
+        config
+    };
+    outliving().check().unwrap();
+    let field = "groups[0].resources[0].outlives_engine";
+    let mut config = outliving();
+    config.fence.as_mut().unwrap().scope = FenceScope::Processes;
+    assert!(only(config, field).to_string().contains("a device that ends everything of a node"));
+    let mut config = outliving();
+    config.groups[0].address_lifetime = ms(1000);
+    assert!(only(config, field).to_string().contains("an address that does not expire"));
+}
+
+#[test]
 fn two_nodes_with_one_name_are_refused() {
     let mut config = pair();
     config.nodes[1].name = "a".into();

@@ -130,7 +130,7 @@ impl Duo {
         self.feed(n, Input::Outside { reachable });
     }
 
-    fn feed(&mut self, n: usize, input: Input) {
+    pub(super) fn feed(&mut self, n: usize, input: Input) {
         let Some(engine) = &mut self.nodes[n] else { return };
         engine.handle(self.now, input);
         let mut actions = Vec::new();

@@ -1,5 +1,6 @@
 //! Policy on two engines: what moves, what stays, what is left alone.
 
+mod detaching;
 mod duo;
 mod failing;
 mod holding;

@@ -358,7 +358,7 @@ impl World {
                 self.say(Some(n), || format!("the engine ends itself: {reason:?}"));
                 self.process_dies(n, false);
             }
-            Action::Reborn | Action::Departed => {
+            Action::Reborn | Action::Departed | Action::Detached { .. } => {
                 self.say(Some(n), || format!("{action:?}"));
                 self.end_process(n, false);
             }

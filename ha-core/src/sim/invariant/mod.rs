@@ -5,6 +5,7 @@ mod address;
 mod admission;
 mod data;
 mod decisions;
+mod detached;
 mod epochs;
 mod leftovers;
 mod service;
@@ -15,6 +16,7 @@ pub use address::one_address;
 pub use admission::shooting_disabled;
 pub use data::{Acknowledged, all_present};
 pub use decisions::{Rate, Recording};
+pub use detached::left_alone;
 pub use epochs::Epochs;
 pub use leftovers::nothing_left;
 pub use service::{Found, served_or_asked};
@@ -51,6 +53,8 @@ pub enum Invariant {
     I12,
     /// A condition of the user's own ([`Campaign::expecting`](crate::sim::Campaign::expecting)).
     Own,
+    /// What was left running without an engine is left alone.
+    Detached,
     /// An arbiter's absence alone stops nobody (rule 13).
     Rule13,
 }

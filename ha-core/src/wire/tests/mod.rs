@@ -135,6 +135,9 @@ fn every_statement() -> Vec<Statement> {
         },
         Statement::Serves { group, epoch },
         Statement::Lease { outlasted_ms: u32::MAX, waits_ms: u32::MAX, is_bound: true, has_watchdog: true },
+        Statement::Spare { group, epoch, nonce },
+        Statement::Spares { group, epoch, nonce },
+        Statement::Unspare { group, epoch },
         Statement::Departing,
     ]
 }
