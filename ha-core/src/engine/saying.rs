@@ -143,7 +143,10 @@ impl Engine {
             return;
         }
         let start = link.urgent_at % urgent.len();
-        let said = urgent.iter().cycle().skip(start).take(urgent.len()).take_while(|s| packing.take(**s));
+        // Half of the beat is left to the claims, which many of these wait for.
+        let rest = packing.left / 2;
+        let all = urgent.iter().cycle().skip(start).take(urgent.len());
+        let said = all.take_while(|s| packing.left > rest && packing.take(**s));
         link.urgent_at = start + said.count();
     }
 
