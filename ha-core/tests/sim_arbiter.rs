@@ -299,6 +299,26 @@ fn of_two_leases_the_shorter_one_is_no_proof_and_the_longer_one_is() {
     }
 }
 
+/// The taker lost its disk, and with it the knowledge that it had taken over: the former owner, cut off from the arbiter, had
+/// its consent and went on without what it had acknowledged.
+#[test]
+fn a_peer_that_lost_its_store_consents_to_and_confirms_nothing() {
+    let report = run_scenario(Scenario::arbitrated(7_000_550), &Options::default());
+    assert!(report.failure.is_none(), "{}", report.failure.unwrap());
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, config(Data::Mirrored, true));
+        let owner = cluster.actor(GROUP).unwrap();
+        cluster.inject(Fault::CutArbiter(owner, seconds(30)));
+        cluster.inject(Fault::Isolate(seconds(8)));
+        cluster.run_for(seconds(6));
+        assert_eq!(cluster.actor(GROUP), Some(1 - owner), "{}", cluster.timeline());
+        cluster.inject(Fault::ReplaceDisk(1 - owner, seconds(3)));
+        cluster.run_for(seconds(10));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), None, "{}", cluster.timeline());
+    }
+}
+
 /// An owner that does not bind itself by its lease goes on after its end.
 #[test]
 fn the_lease_of_an_owner_that_it_does_not_bind_proves_nothing() {

@@ -36,7 +36,10 @@ impl Engine {
         let known = self.st.record.peer_store;
         let stands_by =
             self.st.peer.claims.get(&g).is_some_and(|c| matches!(c.state, ClaimState::Standby { .. }));
+        // Who waits for a confirmation must know one that forgot.
+        let waits = self.st.groups.iter().any(|gr| gr.suspended.is_some());
         if self.cfg.groups.iter().any(|c| c.mirrored)
+            || waits
             || known == Some(store)
             || !stands_by
             || !self.st.peer.is_alive()
