@@ -12,7 +12,7 @@ use ha_core::config::{
     WatchdogConfig,
 };
 use ha_core::engine::{Command, EventKind, Protection, Question, RoleName};
-use ha_core::sim::{Cluster, Fault, Options, Scenario, What, run_scenario};
+use ha_core::sim::{Cluster, Cut, Fault, Options, Scenario, What, run_scenario};
 use ha_core::{ExclusionProof, GroupId, NodeId, StopProof};
 use std::time::Duration;
 
@@ -296,6 +296,25 @@ fn of_two_leases_the_shorter_one_is_no_proof_and_the_longer_one_is() {
                 cluster.timeline()
             );
         }
+    }
+}
+
+/// The taker lost its disk, and with it the knowledge that it had taken over: the former owner, cut off from the arbiter, had
+/// its consent and went on without what it had acknowledged.
+#[test]
+fn a_peer_that_lost_its_store_consents_to_and_confirms_nothing() {
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, config(Data::Mirrored, true));
+        let owner = cluster.actor(GROUP).unwrap();
+        cluster.inject(Fault::CutArbiter(owner, seconds(30)));
+        cluster.inject(Fault::Isolate(seconds(8)));
+        cluster.run_for(seconds(6));
+        assert_eq!(cluster.actor(GROUP), Some(1 - owner), "{}", cluster.timeline());
+        cluster.inject(Fault::ReplaceDisk(1 - owner, seconds(3)));
+        cluster.inject(Fault::CutMirror(Cut::Both, seconds(30)));
+        cluster.run_for(seconds(10));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), None, "{}", cluster.timeline());
     }
 }
 

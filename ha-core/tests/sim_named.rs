@@ -235,6 +235,14 @@ fn a_last_beat_that_only_one_side_knows_of_does_not_let_both_shoot() {
     }
 }
 
+/// A device lied about a frozen owner, and everything is cut in the instant of its wake-up: it cannot find out, and rests
+/// on what every proof needs, its end. Only a device that lies makes that wrong, so nothing is asserted of it.
+#[test]
+fn who_is_cut_off_as_it_wakes_after_a_lie_is_excused_and_nobody_else() {
+    let report = ha_core::sim::run(7_004_176, &Options::default());
+    assert!(report.failure.is_none(), "{}", report.failure.unwrap());
+}
+
 /// The owner knows of a death one beat and its echo after its slot begins: it shoots then, not a turn later.
 #[test]
 fn an_owner_does_not_miss_its_own_first_slot() {

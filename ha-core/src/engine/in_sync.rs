@@ -148,7 +148,8 @@ impl Engine {
     /// The peer's durable record says that it left this generation: its consent outlived our question.
     fn has_left(&self, g: GroupId, generation: Generation) -> bool {
         let left = SetRecord::Out { epoch: self.group(g).epoch, generation };
-        self.st.peer.is_alive() && self.st.peer.claims.get(&g).is_some_and(|c| c.set == left)
+        let said = self.st.peer.claims.get(&g).is_some_and(|c| c.set == left);
+        said && self.st.peer.is_alive() && !self.peer_may_have_forgotten()
     }
 
     fn exclude(&mut self, g: GroupId, generation: Generation, proof: ExclusionProof) {
@@ -303,7 +304,8 @@ impl Engine {
         let gr = self.group(g);
         let asked = gr.ask.is_some_and(|a| a.generation == generation && a.nonce == nonce);
         let in_force = self.st.record.group(g).set == SetRecord::Both { generation };
-        if asked && in_force && gr.epoch == epoch && gr.is_owner() {
+        let counts = !self.peer_may_have_forgotten();
+        if asked && in_force && counts && gr.epoch == epoch && gr.is_owner() {
             self.exclude(g, generation, ExclusionProof::Consented);
         }
     }

@@ -215,7 +215,7 @@ impl Engine {
         let lease = self.arbiter().map_or(Duration::ZERO, |a| a.lease);
         let gr = self.group(g);
         let Some(e) = gr.third.extend.filter(|e| e.nonce == nonce) else { return };
-        if gr.epoch != epoch || !gr.is_owner() {
+        if gr.epoch != epoch || !gr.is_owner() || self.peer_may_have_forgotten() {
             return;
         }
         let t = &mut self.gr(g).third;

@@ -36,7 +36,14 @@ impl Engine {
         let known = self.st.record.peer_store;
         let stands_by =
             self.st.peer.claims.get(&g).is_some_and(|c| matches!(c.state, ClaimState::Standby { .. }));
-        if self.agenda.ties.any_mirrored || known == Some(store) || !stands_by || !self.st.peer.is_alive() {
+        // Who waits for a confirmation must know one that forgot.
+        let waits = self.maybe_owned().any(|g| self.group(g).suspended.is_some());
+        if self.agenda.ties.any_mirrored
+            || waits
+            || known == Some(store)
+            || !stands_by
+            || !self.st.peer.is_alive()
+        {
             return;
         }
         self.know_store(store);

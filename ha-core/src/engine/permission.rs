@@ -152,10 +152,19 @@ impl Engine {
     }
 
     pub(super) fn take_confirmed(&mut self, g: GroupId, epoch: Epoch, nonce: Nonce) {
+        if self.peer_may_have_forgotten() {
+            return;
+        }
         let gr = self.group(g);
         if gr.epoch == epoch && gr.suspended.is_some_and(|s| s.nonce == nonce) && self.st.application_alive {
             self.resume(g);
         }
+    }
+
+    /// Another store than the one that is remembered, or one that was not named yet: what this node took over before
+    /// it cannot say, so its confirmation, promise and consent do not count.
+    pub(super) fn peer_may_have_forgotten(&self) -> bool {
+        self.st.record.peer_store.is_some_and(|known| self.st.peer.store != Some(known))
     }
 
     /// Whether the live owner's question "am I still the owner?" may be answered with yes.

@@ -123,17 +123,28 @@ impl Cluster {
         if !std::mem::take(&mut self.nodes[node].lied_about) {
             return;
         }
-        let links = &self.scenario.configs[node].links;
-        let carries = |i: usize| {
-            let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(self.now));
-            !links[i].evidence_only && clear(0) && clear(1)
-        };
-        if (0..links.len()).any(carries) {
+        if self.some_link_carries_since(self.now) {
             // Once it has found out, the two histories are a matter of data, and of the operator.
             self.excused_from = self.excused_from.min(self.now + FIND_OUT);
         } else {
             self.tainted.fill(true);
         }
+    }
+
+    /// A link that beats has carried both ways since then.
+    fn some_link_carries_since(&self, then: u64) -> bool {
+        let links = &self.scenario.configs[0].links;
+        let carries = |i: usize| {
+            let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(then));
+            !links[i].evidence_only && clear(0) && clear(1)
+        };
+        (0..links.len()).any(carries)
+    }
+
+    /// Who woke after a lie was cut off again before it can have found out.
+    pub(super) fn was_kept_from_finding_out(&self) -> bool {
+        self.excused_from != u64::MAX
+            && !self.some_link_carries_since(self.excused_from.saturating_sub(FIND_OUT))
     }
 
     fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {

@@ -467,7 +467,10 @@ impl Cluster {
 
     /// Whether something outside the rules was done to the group: a lie, an assumption, an operator's choice.
     pub(super) fn is_excused(&self, group: usize) -> bool {
-        self.tainted[group] || self.forced[group] || self.now >= self.excused_from
+        self.tainted[group]
+            || self.forced[group]
+            || self.now >= self.excused_from
+            || self.was_kept_from_finding_out()
     }
 
     pub(super) fn check_unless_tainted(&mut self, group: usize, verdict: Verdict) {
