@@ -217,10 +217,12 @@ impl Engine {
         true
     }
 
-    /// A live owner of a later grant: what was detached is in the hands of an engine again.
+    /// A live owner of a later grant, or its own word: what was detached is in the hands of an engine again.
     pub(super) fn forget_spared(&mut self, g: GroupId, epoch: Epoch) {
         if self.st.record.group(g).spares.is_some_and(|d| d.epoch < epoch) {
             self.rec(g).spares = None;
+            // Answered again, it would be taken back again.
+            self.gr(g).detach.asked = None;
             self.again = true;
         }
     }
@@ -254,13 +256,7 @@ impl Engine {
                     self.gr(group).detach.unspare = Some((epoch, until));
                 }
             }
-            Statement::Unspare { group, epoch } => {
-                if self.st.record.group(group).spares.is_some_and(|d| d.epoch <= epoch) {
-                    self.rec(group).spares = None;
-                    self.gr(group).detach.asked = None;
-                    self.again = true;
-                }
-            }
+            Statement::Unspare { group, epoch } => self.forget_spared(group, epoch.next()),
             _ => {}
         }
     }

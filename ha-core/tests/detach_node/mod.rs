@@ -58,6 +58,7 @@ impl Sleeper {
     }
 
     /// Held back until its undo step is stored.
+    #[allow(clippy::zombie_processes, reason = "it outlives this process, and is the guardian's to reap")]
     fn begin(&self) -> Result<u32, String> {
         let text = |e: &dyn std::fmt::Display| e.to_string();
         let mut held = Command::new("setsid")

@@ -210,6 +210,7 @@ fn count_stops(stops: Arc<AtomicU32>) {
     listening.recv().unwrap();
 }
 
+#[allow(clippy::zombie_processes, reason = "what it starts is the guardian's to reap")]
 fn obey(client: &GuardianClient, side: &mut Side, dir: &Path, stops: &AtomicU32, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     let undo = |kind: &str, text: &str| Undo { kind: kind.into(), version: 1, bytes: text.into() };
