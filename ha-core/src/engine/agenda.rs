@@ -217,9 +217,12 @@ impl Agenda {
         }
     }
 
-    /// The survey, if nothing changed since.
+    /// The survey, if nothing changed since. Where services run without an engine, time alone changes it.
     pub(super) fn fresh_survey(&self) -> Option<Survey> {
-        self.survey.filter(|(version, _)| *version == self.version && !self.dense).map(|(_, survey)| survey)
+        let timeless = self.spared.first_from(0).is_none();
+        self.survey
+            .filter(|(version, _)| *version == self.version && timeless && !self.dense)
+            .map(|(_, survey)| survey)
     }
 
     pub(super) fn keep_survey(&mut self, survey: Survey) {

@@ -139,7 +139,10 @@ impl Engine {
 
     pub(super) fn detach_deadline(&self) -> Instant {
         let open = self.st.detaching.as_ref().filter(|d| !d.promised);
-        open.map_or(Instant::FAR, |d| d.since + self.cfg.timing.prepare_deadline)
+        let asked = open.map_or(Instant::FAR, |d| d.since + self.cfg.timing.prepare_deadline);
+        let limit = self.last_heard() + self.cfg.timing.detached_limit;
+        let waits = limit > self.st.now && self.maybe_spared().any(|g| self.spared(g).is_some());
+        asked.min(if waits { limit } else { Instant::FAR })
     }
 
     // --- the peer ---
