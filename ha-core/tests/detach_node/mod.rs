@@ -30,7 +30,7 @@ fn pair_config() -> Config {
 }
 
 pub fn initialise(dir: &Path, me: u8) {
-    let medium = Arc::new(RealMedium::create(&dir.join("state")).unwrap());
+    let medium = Arc::new(RealMedium::create(dir.join("state")).unwrap());
     drop(FileStateStore::initialise(medium, InitId(7), StoreId(u128::from(me) + 1)).unwrap());
 }
 
