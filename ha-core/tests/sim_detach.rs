@@ -1,5 +1,6 @@
 //! The engine is exchanged while its services run on: orderly, with a crash at every step, and with what the peer,
 //! its disk and the power do meanwhile.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use ha_core::config::{
     ACCEPT_SPLIT_BRAIN, Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig,

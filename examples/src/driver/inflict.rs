@@ -110,7 +110,9 @@ pub(super) fn role(statuses: &Statuses, node: usize) -> &str {
 
 impl Injury<'_> {
     fn run(&mut self, fault: Fault) -> Result<(), DriveError> {
-        if let (Mode::Shared, Some(done)) = (self.cluster.layout.mode, self.run_shared(fault)) {
+        if self.cluster.layout.mode == Mode::Shared
+            && let Some(done) = self.run_shared(fault)
+        {
             return done;
         }
         match fault {
