@@ -57,6 +57,7 @@ mod state;
 mod status;
 mod third_party;
 mod third_proof;
+mod third_requests;
 mod ties;
 #[cfg(any(test, feature = "sim"))]
 mod witness;

@@ -110,3 +110,15 @@ fn a_promise_asked_for_out_of_maintenance_is_not_given() {
     duo.run(ms(100));
     assert_eq!(duo.records[B].group(G).spares, None);
 }
+
+/// Of another boot of the kernel nothing runs, whatever a monitor says that is asked too early.
+#[test]
+fn after_a_power_cycle_nothing_of_before_is_taken_over() {
+    let (mut duo, _, _) = without_a(true);
+    duo.boot(A);
+    duo.run(seconds(3));
+    for step in [DetachStep::Found, DetachStep::Broken, DetachStep::Adopted] {
+        assert!(!duo.said(A, &EventKind::Detach { group: G, step }), "{step:?}: {:#?}", duo.log);
+    }
+    assert!(duo.serving(0).is_some(), "{:#?}", duo.log);
+}
