@@ -122,6 +122,7 @@ impl State {
             caught_up: self.caught_up.filter(|_| !self.withdraw),
             rule: self.shown_rule(),
             diverged: self.diverged.is_some(),
+            overtaken: self.overtaken,
         }
     }
 

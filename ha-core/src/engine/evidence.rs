@@ -215,6 +215,8 @@ pub enum StopWhy {
     Superseded,
     /// The lease of shared data ran out, and nobody renews it.
     Lapsed,
+    /// The other copy knows an epoch above this one's.
+    Overtaken,
 }
 
 impl Engine {
@@ -346,6 +348,7 @@ pub(super) const fn stop_why(role: Role) -> Option<StopWhy> {
             Why::Leaving => StopWhy::Leaving,
             Why::Superseded => StopWhy::Superseded,
             Why::Lapsed => StopWhy::Lapsed,
+            Why::Overtaken => StopWhy::Overtaken,
         }),
         Role::Waiting | Role::Standby | Role::Claiming { .. } | Role::Starting { .. } | Role::Active => None,
     }

@@ -115,7 +115,7 @@ impl Engine {
         if self.is_broken(super::Sabotage::ShootAtOnce) {
             return true;
         }
-        if !self.surveyed().contested {
+        if !self.surveyed().contested && !self.heard_since_dead() {
             return self.st.fence.failures == 0 || self.in_own_slot();
         }
         self.in_own_slot()
@@ -154,7 +154,7 @@ impl Engine {
 
     /// After a long gap of its own a node listens for as long as it would wait for the peer: that one may be
     /// back by now, as a new life even.
-    fn was_just_frozen(&self) -> bool {
+    pub(super) fn was_just_frozen(&self) -> bool {
         #[cfg(feature = "sabotage")]
         if self.is_broken(super::Sabotage::BlameThePeer) {
             return false;
@@ -198,6 +198,15 @@ impl Engine {
         // A word from before our admission says nothing of what the owner waits for since.
         let own = self.st.record.group(g).set.generation();
         claim.is_some_and(|c| !c.set.is_alone() || c.set.generation() <= own)
+    }
+
+    /// Words of the peer arrived after it was dead here, without an echo. They may say that it has no reason to shoot any more,
+    /// and not that it did not: its shot may be under way.
+    fn heard_since_dead(&self) -> bool {
+        let dead_at = self.st.links.iter().zip(&self.cfg.links);
+        let dead_at =
+            dead_at.filter_map(|(link, config)| Some(link.two_way? + link.grace + config.dead)).max();
+        dead_at.is_some_and(|at| self.last_heard() > at)
     }
 
     fn in_own_slot(&self) -> bool {

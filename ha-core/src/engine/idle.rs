@@ -127,7 +127,8 @@ impl Engine {
         let claim = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.epoch);
         let owner = gr.owner.map_or(Epoch(0), |(_, e)| e);
         let release = gr.release.map_or(Epoch(0), |r| r.epoch);
-        rec.granted.max(rec.floor).max(claim).max(owner).max(release).max(gr.third.highest)
+        let data = gr.data.overtaken.unwrap_or(Epoch(0));
+        rec.granted.max(rec.floor).max(claim).max(owner).max(release).max(gr.third.highest).max(data)
     }
 
     pub(super) fn boot_wait_over(&self) -> bool {
@@ -354,7 +355,10 @@ impl Engine {
     }
 
     pub(super) fn unask(&mut self, g: GroupId) {
-        if self.group(g).question.is_some() {
+        // Whatever else is answered, a diverged copy waits for its choice.
+        let waits = self.group(g).is_idle() && self.group(g).data.diverged;
+        let stays = waits && self.group(g).question == Some(Question::Diverged);
+        if self.group(g).question.is_some() && !stays {
             self.gr(g).question = None;
             self.gr(g).question_repeat = crate::Instant::FAR;
             self.emit(EventKind::Unasked { group: g });

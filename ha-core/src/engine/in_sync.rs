@@ -149,7 +149,14 @@ impl Engine {
     fn has_left(&self, g: GroupId, generation: Generation) -> bool {
         let left = SetRecord::Out { epoch: self.group(g).epoch, generation };
         let said = self.st.peer.claims.get(&g).is_some_and(|c| c.set == left);
-        said && self.st.peer.is_alive() && !self.peer_may_have_forgotten()
+        said && self.st.peer.is_alive() && self.consent_counts(g)
+    }
+
+    /// A peer that may have forgotten what it was granted cannot speak for that. Its consent counts where nothing can have been
+    /// granted to it: while this node's permission lasts without a gap.
+    fn consent_counts(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        !self.peer_may_have_forgotten() || gr.suspended.is_none() && gr.valid_until > self.st.now
     }
 
     fn exclude(&mut self, g: GroupId, generation: Generation, proof: ExclusionProof) {
@@ -304,9 +311,16 @@ impl Engine {
         let gr = self.group(g);
         let asked = gr.ask.is_some_and(|a| a.generation == generation && a.nonce == nonce);
         let in_force = self.st.record.group(g).set == SetRecord::Both { generation };
-        let counts = !self.peer_may_have_forgotten();
-        if asked && in_force && counts && gr.epoch == epoch && gr.is_owner() {
+        if !asked || !in_force || gr.epoch != epoch || !gr.is_owner() {
+            return;
+        }
+        if self.consent_counts(g) {
             self.exclude(g, generation, ExclusionProof::Consented);
+        } else {
+            // It answers: it is not mute, whatever its answer is worth.
+            let now = self.st.now;
+            self.gr(g).ask.iter_mut().for_each(|ask| (ask.since, ask.rounds) = (now, 0));
+            self.hear_again();
         }
     }
 

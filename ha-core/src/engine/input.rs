@@ -229,6 +229,8 @@ pub struct DataReport {
     pub rule: Option<AckRule>,
     /// Both copies hold transactions that were acknowledged alone: neither may be cut without an operator.
     pub diverged: bool,
+    /// Owner only: the epoch that the other copy knows, where it is not below this one's: it takes nothing from here.
+    pub overtaken: Option<Epoch>,
 }
 
 /// The other copy caught up: it may be admitted.

@@ -75,9 +75,11 @@ impl Engine {
             self.give_up_move(g, Refusal::Maintenance);
         } else if self.is_outvoted(g) || self.a_follower_stays(g) {
             self.give_up_move(g, Refusal::TargetNotReady);
-        } else if gr.ready == Some(gr.epoch) && self.may_switch(g)
-            || self.may_switch(g) && !self.peer_is_viable(g)
+        } else if !self.was_just_frozen()
+            && self.may_switch(g)
+            && (gr.ready == Some(gr.epoch) || !self.peer_is_viable(g))
         {
+            // After a gap of its own a node listens first: what the peer said before is as old as the gap.
             if self.followers_are_off(g) && self.is_drained(g) {
                 self.begin_stop(g, Why::Switchover);
             }

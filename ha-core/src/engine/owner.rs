@@ -17,6 +17,9 @@ impl Engine {
         if self.is_superseded(g) {
             self.yield_to_higher_epoch(g);
         }
+        if self.is_overtaken(g) {
+            self.begin_stop(g, Why::Overtaken);
+        }
         self.watch_confirmation(g);
         self.advance_set(g);
         self.remember_store(g);
@@ -261,6 +264,37 @@ impl Engine {
             Why::Switchover | Why::Handover | Why::Failed | Why::Leaving | Why::Lapsed => {
                 self.release(g, why);
             }
+            Why::Overtaken => self.claim_anew(g),
+        }
+    }
+
+    /// This node went on alone below an epoch that the live peer's copy knows, as an operator made a node serve that had
+    /// forgotten it: without a grant above it the copies stay apart for ever.
+    fn is_overtaken(&self, g: GroupId) -> bool {
+        let gr = self.group(g);
+        let set = self.st.durable.group(g).set;
+        let alone = set.is_alone() && set == self.st.record.group(g).set;
+        let claim = self.st.peer.claims.get(&g).map(|c| c.state);
+        gr.role == Role::Active
+            && alone
+            && gr.data.overtaken.is_some_and(|known| known >= gr.epoch)
+            && gr.suspended.is_none()
+            && gr.switching.is_none()
+            && self.st.leaving.is_none()
+            && self.st.peer.is_alive()
+            && matches!(claim, Some(ClaimState::Standby { .. } | ClaimState::Waiting | ClaimState::Blocked))
+            && !self.has_arbiter()
+            && !self.in_maintenance(g)
+    }
+
+    /// Everything of the group is stopped: the only current copy is granted it again, above every epoch known.
+    fn claim_anew(&mut self, g: GroupId) {
+        self.revoke(g);
+        self.gr(g).role = Role::Standby;
+        self.clear_ownership(g);
+        self.role_changed(g);
+        if let SetRecord::Alone { epoch, generation } = self.st.durable.group(g).set {
+            self.claim_group(g, StopProof::StillAlone { epoch, generation });
         }
     }
 

@@ -174,6 +174,7 @@ impl Pair {
                 .map(|((epoch, _), incarnation)| CaughtUp { epoch, incarnation }),
             rule: self.promoted[n].map(|(_, rule)| rule),
             diverged: false,
+            overtaken: None,
         };
         self.feed(n, Input::Data { group: GroupId(0), report });
     }

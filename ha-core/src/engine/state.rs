@@ -214,6 +214,8 @@ pub(super) enum Why {
     Superseded,
     /// The lease of shared data ran out, and nobody renews it.
     Lapsed,
+    /// The other copy knows an epoch above this one and takes nothing from here: a new grant is needed.
+    Overtaken,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -253,6 +253,10 @@ fn stop(why: StopWhy, e: &Evidence, list: &mut Vec<Rejected>) {
         StopWhy::Superseded => {
             Rejected::new("go on", "of two owners the higher epoch goes on; this store is kept untouched")
         }
+        StopWhy::Overtaken => Rejected::new(
+            "go on in this epoch",
+            "the other copy takes nothing of it, and would stay apart for ever",
+        ),
         StopWhy::Lapsed => Rejected::new(
             "go on suspended",
             "after the lease's end the peer may be granted the group, and both would reach the same data",

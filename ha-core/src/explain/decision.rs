@@ -116,7 +116,7 @@ impl Decision {
             Self::GoAlone { .. } | Self::Admit { .. } | Self::Consent { .. } => 2,
             Self::Suspend | Self::Confirm => 5,
             Self::Stop { why: StopWhy::Handover } => 10,
-            Self::Stop { why: StopWhy::Superseded } => 4,
+            Self::Stop { why: StopWhy::Superseded | StopWhy::Overtaken } => 4,
             Self::Stop { why: StopWhy::Lapsed } => 5,
             Self::Stop { .. } | Self::Prepare | Self::Depart => 12,
             Self::Ask { question } => rule_of_question(*question),
@@ -171,6 +171,9 @@ impl fmt::Display for Decision {
                 StopWhy::Leaving => "stops the group, because this node leaves",
                 StopWhy::Superseded => "stops the group, because the peer owns a higher epoch",
                 StopWhy::Lapsed => "stops the group, because its lease ran out and nobody renews it",
+                StopWhy::Overtaken => {
+                    "stops the group, to start it in an epoch above the one that the other copy knows"
+                }
             }),
             Self::Release { epoch } => write!(f, "releases epoch {epoch}"),
             Self::Ask { question } => write!(f, "asks the operator: {question}"),

@@ -131,6 +131,8 @@ pub struct Mirror {
     pub broken_since: Option<u64>,
     /// Both copies went on alone.
     pub diverged: bool,
+    /// The epoch that the standby's copy knows, if it refused a stream of a lower one.
+    pub overtaken: Option<Epoch>,
 }
 
 #[cfg(test)]

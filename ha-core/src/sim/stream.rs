@@ -87,6 +87,11 @@ impl Cluster {
         if let Some(mirror) = self.mirrors[usize::from(group.0)].as_mut() {
             mirror.copies[node].surrendered = true;
             mirror.diverged = false;
+            // What only this copy holds is given up by that word, whoever serves before the stream connects.
+            let fork = mirror.copies[node].common(&mirror.copies[1 - node]);
+            let tail = &mirror.copies[node].log[fork..];
+            let lost = |a: &&mut Acknowledged| tail.iter().any(|r| r.message == a.message);
+            mirror.acknowledged.iter_mut().filter(lost).for_each(|a| a.forgiven = true);
         }
         self.report_later(node, usize::from(group.0));
     }
@@ -330,7 +335,9 @@ impl Cluster {
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let granted = self.nodes[standby].record.group(id).granted;
         let Some(mirror) = self.mirrors[group].as_mut() else { return };
-        if mirror.copies[standby].known.max(granted) > epoch {
+        let known = mirror.copies[standby].known.max(granted);
+        mirror.overtaken = (known > epoch).then_some(known);
+        if mirror.overtaken.is_some() {
             self.probes.hit("mirror", "older epoch refused");
             return;
         }
@@ -429,6 +436,7 @@ impl Cluster {
             caught_up,
             rule: primary.map(|p| p.rule),
             diverged: mirror.diverged,
+            overtaken: mirror.overtaken.filter(|known| primary.is_some_and(|p| p.epoch <= *known)),
         })
     }
 

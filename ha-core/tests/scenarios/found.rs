@@ -1,8 +1,9 @@
 //! What these scenarios and more seeds of the simulator showed, as directed tests named after it.
 
 use crate::support::*;
-use ha_core::engine::Question;
-use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Options, Scenario};
+use ha_core::config::{FenceConfig, TimingConfig};
+use ha_core::engine::{Command, Question};
+use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Moment, Options, Scenario, Trap};
 
 /// Each was told, by a lie about the other's frozen process or by its true power loss, that the other is off, and each
 /// jumped to the same epoch. Both would have gone on.
@@ -54,7 +55,7 @@ fn a_diverged_copy_without_its_peers_beats_asks_one_question() {
     let mut cluster = served(pair());
     after(&mut cluster, &[Fault::CutMirror(Cut::Both, seconds(3))], seconds(2));
     after(&mut cluster, &[Fault::PowerLoss(0, seconds(12))], seconds(5));
-    cluster.command(1, ha_core::engine::Command::ForceCurrent { group: MAIL });
+    cluster.command(1, Command::ForceCurrent { group: MAIL });
     cluster.run_for(seconds(14));
     asks(&cluster, 0, MAIL, Question::Diverged);
     cluster.inject(Fault::CutBeats(Cut::Both, seconds(10)));
@@ -78,5 +79,90 @@ fn a_peer_that_could_not_hear_the_question_is_not_shot_when_it_can() {
             owns(&cluster, 0, MAIL);
             nobody_shot(&cluster);
         }
+    }
+}
+
+/// A disk was replaced, then the other one, and the last node with a copy was forced to serve by an operator: it could not
+/// know of the epochs that the first replacement had skipped, and the other copy took nothing from it for ever.
+#[test]
+fn an_owner_below_the_epoch_that_the_other_copy_knows_is_granted_anew() {
+    let mut cluster = served(pair());
+    after(&mut cluster, &[Fault::ReplaceDisk(1, seconds(1))], seconds(8));
+    // The jump is written down with the next grant.
+    after(&mut cluster, &[Fault::Switchover(0)], seconds(3));
+    whole(&cluster, 1, MAIL);
+    after(&mut cluster, &[Fault::PowerLoss(1, seconds(20)), Fault::ReplaceDisk(0, seconds(2))], seconds(8));
+    asks(&cluster, 0, MAIL, Question::PeerAbsent);
+    cluster.command(0, Command::ConfirmPeerOff { group: MAIL, incarnation: None });
+    cluster.command(0, Command::ForceCurrent { group: MAIL });
+    cluster.run_for(seconds(2));
+    owns(&cluster, 0, MAIL);
+    let forced = status(&cluster, 0, MAIL).map(|g| g.epoch);
+    cluster.run_for(seconds(20));
+    sound(&cluster);
+    let again = status(&cluster, 0, MAIL).map(|g| g.epoch);
+    assert!(again > forced, "{forced:?} {again:?}\n{}", cluster.timeline());
+    let question = status(&cluster, 1, MAIL).and_then(|g| g.question);
+    let protection = status(&cluster, 0, MAIL).map(|g| g.protection);
+    let settled =
+        protection == Some(ha_core::engine::Protection::Full) || question == Some(Question::Diverged);
+    assert!(settled, "{}", cluster.timeline());
+}
+
+/// It was frozen while the group drained for a switchover, and its target lost its power meanwhile: as it woke, its word was
+/// still believed, and the group was released to nobody.
+#[test]
+fn an_owner_that_wakes_in_a_switchover_listens_before_it_stops() {
+    let mut config = pair();
+    config.groups[0].policy.drain = ms(300);
+    for seed in 0..20 {
+        let mut cluster = served_with(seed, config.clone());
+        cluster.inject(Fault::Resource(0, 0, 1, ha_core::sim::ResourceFault::DrainHangs));
+        cluster.inject(Fault::Switchover(0));
+        cluster.run_for(ms(200));
+        cluster.inject(Fault::PauseTree(0, ms(4300)));
+        cluster.inject(Fault::Device(0, DeviceFault::Fails, seconds(6)));
+        // Its last beats wait in the sockets of the frozen node.
+        cluster.run_for(ms(40 + seed * 5));
+        cluster.inject(Fault::PowerLoss(1, seconds(12)));
+        cluster.run_for(seconds(9));
+        owns(&cluster, 0, MAIL);
+    }
+}
+
+/// Both waited for the group; everything was cut as one promised it to the other, and mended a moment after both were dead
+/// for each other. The first had shot; its word that it now owned the group let the second shoot at once.
+#[test]
+fn words_that_come_after_the_death_do_not_let_the_second_shoot_outside_of_its_slot() {
+    let mut config = plain().fence(FenceConfig::new(ms(400)));
+    for link in &mut config.links {
+        (link.interval, link.suspect, link.dead) = (ms(100), ms(250), ms(500));
+    }
+    config.timing = TimingConfig::for_links(&config.links, config.fence.as_ref());
+    for seed in 0..30 {
+        for span in (480..620).step_by(20) {
+            let mut scenario = Scenario::quiet(seed, config.clone());
+            let fault = Fault::Isolate(ms(span));
+            scenario.traps =
+                vec![Trap { after: seconds(4), moment: Moment::Persisting, delay: ms(2), fault }];
+            let mut cluster = Cluster::new(scenario, Options::default());
+            cluster.run_for(seconds(3));
+            cluster.inject(Fault::TotalPowerLoss(seconds(1), seconds(1)));
+            cluster.run_for(seconds(6));
+            sound(&cluster);
+        }
+    }
+}
+
+/// Seeds that broke an invariant once; what each showed is in docs/SAFETY.md.
+#[test]
+fn seeds_that_once_broke_an_invariant_hold_them_all() {
+    let seeds = [
+        20_004_672, 20_008_214, 20_015_998, 20_016_850, 20_018_496, 20_054_036, 20_062_324, 20_069_438,
+        20_073_376,
+    ];
+    for seed in seeds {
+        let report = ha_core::sim::run(seed, &Options::default());
+        assert!(report.failure.is_none(), "{}", report.failure.unwrap());
     }
 }

@@ -202,6 +202,8 @@ pub(crate) struct State {
     /// `caught_up` ends as soon as the sinks know.
     pub withdraw: bool,
     pub diverged: Option<Lsn>,
+    /// The epoch that the other copy knows, as it refused to follow this one in a lower one.
+    pub overtaken: Option<Epoch>,
     pub blocked: Option<String>,
     pub surrendered: bool,
     pub forced: bool,
@@ -281,6 +283,7 @@ impl State {
             caught_up: None,
             withdraw: false,
             diverged: None,
+            overtaken: None,
             blocked: None,
             surrendered: false,
             forced: false,

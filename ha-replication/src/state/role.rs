@@ -37,6 +37,7 @@ impl State {
         self.withdraw = false;
         self.forced = false;
         self.blocked = None;
+        self.overtaken = None;
         let previous = self.epoch;
         let start = EpochStart { node: self.cfg.me, rule, incarnation: self.cfg.incarnation, previous };
         let (none, closing, ready) = (Lsn(0), false, false);

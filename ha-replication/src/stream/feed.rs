@@ -282,7 +282,8 @@ impl State {
         if let Some(session) = &self.session {
             session.outbox.push(&Message::Refuse { why, epoch, fork });
         }
-        if let Verdict::LowerEpoch { .. } = verdict {
+        if let Verdict::LowerEpoch { known, .. } = verdict {
+            self.overtaken = Some(known);
             self.step_down(UnknownReason::Demoted);
         }
         self.effects.report = true;

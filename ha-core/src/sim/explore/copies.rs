@@ -330,6 +330,10 @@ impl World {
             caught_up,
             rule: primary.map(|p| p.rule),
             diverged: mirror.diverged,
+            overtaken: primary.filter(|_| session.is_none() && mirror.broken_since.is_none()).and_then(|p| {
+                let granted = peer.record.group(Self::group_id(g)).granted;
+                Some(mirror.copies[1 - n].known.max(granted)).filter(|known| *known > p.epoch)
+            }),
         })
     }
 
