@@ -398,6 +398,28 @@ async fn lower_epoch_is_refused() {
     same_trees(&b, &a).await;
 }
 
+/// A node that lost its disk was made to serve below an epoch that the other copy knows: the engine is told which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_below_what_the_other_copy_knows_reports_that_epoch() {
+    let pair = Pair::new().await;
+    let (a, b) = (pair.open(0), pair.open(1));
+    a.promote(9, BOTH).await;
+    a.caught_up().await;
+    lsn(a.put("1", "one").await);
+    drop(a);
+    pair.relay.cut();
+    let blank = tempfile::tempdir().unwrap();
+    let a = Side::open(pair.config_in(blank.path(), 0, 7));
+    a.promote(5, ALONE).await;
+    pair.relay.heal();
+    a.until("overtaken", |s| s.report.overtaken == Some(Epoch(9))).await;
+    assert_ne!(a.mirror.status().role, "leader");
+    a.data.demote(&a.ctx(5)).await.unwrap();
+    a.promote(10, ALONE).await;
+    assert_eq!(a.mirror.status().report.overtaken, None);
+    drop(b);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn evidence_frames_pass() {
     let pair = Pair::new().await;
