@@ -22,8 +22,12 @@
 //! # }
 //! ```
 //!
-//! One backend so far: [`Loopback`], which needs no privileges and works only within one machine. It is
-//! honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections.
+//! | backend | answers |
+//! |---|---|
+//! | [`VirtualIp::linux`] | at addresses on the machine's interfaces; needs `CAP_NET_ADMIN` |
+//! | [`Loopback`] | at 127.0.0.0/8, without privileges, within one machine. It is honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections |
+//!
+//! `docs/VIP.md` has the whole story.
 
 mod accept;
 mod backend;
@@ -31,6 +35,7 @@ pub mod kernel;
 pub mod linux;
 mod loopback;
 mod nic;
+mod ports;
 mod resource;
 mod socket;
 

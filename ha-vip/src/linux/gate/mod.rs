@@ -1,0 +1,104 @@
+//! The gate: the address is accepted, answered for and sent from only while an nftables element with a timeout in
+//! milliseconds lives. It fails closed: a frozen or killed process renews nothing, and the kernel drops.
+//!
+//! A renewal takes the old elements out and puts new ones in, in one transaction. An element whose time is over cannot
+//! be taken out, so a renewal that was delayed past the end fails as a whole and opens nothing (`tests/netns_gate.rs`).
+
+mod expression;
+mod table;
+
+use crate::kernel::socket::{NETFILTER, NetlinkSocket};
+use crate::kernel::{KernelError, NetNamespace};
+use std::net::IpAddr;
+use std::time::Duration;
+use table::Family;
+
+/// A gate around some addresses.
+pub(crate) struct Gate {
+    socket: NetlinkSocket,
+    table: String,
+    addresses: Vec<IpAddr>,
+}
+
+/// The name of the gate's tables of a resource.
+pub(crate) fn table_name(resource: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let name: String = resource.chars().take(60).map(plain).collect();
+    format!("ha_vip_{name}")
+}
+
+impl Gate {
+    pub(crate) fn connect(
+        namespace: &NetNamespace,
+        table: String,
+        addresses: Vec<IpAddr>,
+    ) -> Result<Self, KernelError> {
+        Ok(Self { socket: NetlinkSocket::open(namespace, NETFILTER, 0)?, table, addresses })
+    }
+
+    fn transaction(
+        &mut self,
+        what: &str,
+        requests: &[crate::kernel::message::Request],
+    ) -> Result<(), KernelError> {
+        let (begin, end) = table::batch();
+        let call = format!("{what} the gate {}", self.table);
+        // The first that was refused is the reason: it took the others with it.
+        self.socket.transact(&|_| call.clone(), requests, Some((&begin, &end))).into_iter().collect()
+    }
+
+    /// Builds it, replacing one of an earlier life, and opens it for `timeout`, in one transaction.
+    pub(crate) fn build(&mut self, timeout: Duration) -> Result<(), KernelError> {
+        self.remove()?;
+        let mut requests = table::build(&self.table, Family::Inet, &self.addresses);
+        if self.addresses.iter().any(IpAddr::is_ipv4) {
+            requests.extend(table::build(&self.table, Family::Arp, &self.addresses));
+        }
+        requests.extend(table::open(&self.table, &self.addresses, timeout));
+        self.transaction("build", &requests)
+    }
+
+    /// Opens it for `timeout` when it is closed.
+    pub(crate) fn open(&mut self, timeout: Duration) -> Result<(), KernelError> {
+        match self.transaction("open", &table::open(&self.table, &self.addresses, timeout)) {
+            // Elements that live on are of no use with their old timeout.
+            Err(KernelError::Exists { .. }) => {
+                self.close()?;
+                self.transaction("open", &table::open(&self.table, &self.addresses, timeout))
+            }
+            other => other,
+        }
+    }
+
+    /// Keeps it open for `timeout` from now on.
+    ///
+    /// # Errors
+    /// [`KernelError::Absent`] if it has closed by itself: it stays closed.
+    pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), KernelError> {
+        let mut requests = table::close(&self.table, &self.addresses);
+        requests.extend(table::open(&self.table, &self.addresses, timeout));
+        self.transaction("renew", &requests)
+    }
+
+    /// Closes it. A success if it was closed or is not there.
+    pub(crate) fn close(&mut self) -> Result<(), KernelError> {
+        for request in table::close(&self.table, &self.addresses) {
+            match self.transaction("close", &[request]) {
+                Err(error) if !error.is_absent() => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it altogether: nothing is held back any more. A success if it is not there.
+    pub(crate) fn remove(&mut self) -> Result<(), KernelError> {
+        for family in [Family::Inet, Family::Arp] {
+            match self.transaction("remove", &[table::remove(&self.table, family)]) {
+                Err(error) if !error.is_absent() => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
