@@ -4,7 +4,7 @@ use super::LinuxError;
 use super::holder::Holder;
 use super::plan::Plan;
 use crate::Holding;
-use crate::kernel::{Event, Waker};
+use crate::kernel::{AddressFlags, Event, Waker};
 use ha_core::api::Clock;
 use ha_core::runtime::BootClock;
 use ha_core::{Instant, RoleToken, TokenCell};
@@ -228,7 +228,13 @@ impl Core {
                 Event::LinkGone(link) if holder.is_on(link.nic.index) => {
                     tracing::error!(resource = self.plan.name, nic = link.nic.name, "the interface is gone");
                 }
-                Event::AddressGone(address) if self.plan.serves(address.address) => is_removed = true,
+                Event::AddressGone(gone)
+                    if self.plan.serves(gone.address) && gone.flags.has(AddressFlags::DADFAILED) =>
+                {
+                    tracing::error!(resource = self.plan.name, address = %gone, "another host has the address");
+                    holder.leave_to_another(gone);
+                }
+                Event::AddressGone(gone) if self.plan.serves(gone.address) => is_removed = true,
                 Event::Resync { .. } => is_removed = true,
                 Event::Link(_) | Event::LinkGone(_) | Event::Address(_) | Event::AddressGone(_) => {}
             }

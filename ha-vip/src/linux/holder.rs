@@ -1,7 +1,7 @@
 //! The addresses in the kernel: put there, renewed, looked at and taken away, by blocking calls.
 
 use super::LinuxError;
-use super::gate::{Gate, table_name};
+use super::gate::Gate;
 use super::plan::{LinkLoss, ORIGIN, Placed, Plan};
 use super::settings::Settings;
 use crate::Holding;
@@ -15,20 +15,21 @@ pub(crate) struct Holder {
     pub(crate) settings: Settings,
     placed: Vec<Placed>,
     routes: Vec<Route>,
+    duplicates: Vec<Address>,
 }
 
 impl Holder {
     /// Connects to the kernel and makes what a takeover should not have to wait for.
     pub(crate) fn prepare(plan: &Plan) -> Result<Self, LinuxError> {
         let mut kernel = Rtnetlink::open(&plan.namespace)?;
-        let connect = || Gate::connect(&plan.namespace, table_name(&plan.name), plan.addresses());
+        let connect = || Gate::connect(&plan.namespace, &plan.name, plan.addresses());
         let gate = plan.gate.map(|_| connect()).transpose()?;
         let mut settings = Settings::new(plan.namespace.clone());
         if let Some(virtual_mac) = &plan.virtual_mac {
             let lower = plan.common_link(&mut kernel)?.nic;
             virtual_mac.prepare(&mut kernel, &lower, &mut settings)?;
         }
-        Ok(Self { kernel, gate, settings, placed: Vec::new(), routes: Vec::new() })
+        Ok(Self { kernel, gate, settings, placed: Vec::new(), routes: Vec::new(), duplicates: Vec::new() })
     }
 
     /// Adds everything, announcing each address as soon as the kernel has it. After an error nothing is left.
@@ -55,6 +56,7 @@ impl Holder {
             gate.build(timeout)?;
         }
         self.placed = placed;
+        self.duplicates.clear();
         self.add_addresses(plan, true)?;
         self.routes = plan.place_routes(&mut self.kernel, &self.placed)?;
         self.add_paths(plan)
@@ -133,6 +135,13 @@ impl Holder {
         self.gate.as_mut().map_or(Ok(()), |gate| gate.open(timeout))
     }
 
+    /// Another host has the address: it is not put back until everything is given up and taken again. The kernel deletes
+    /// an address with a lifetime when its check fails, and keeps only one without as *dadfailed*.
+    pub(crate) fn leave_to_another(&mut self, address: &Address) {
+        self.placed.retain(|placed| placed.address.address != address.address);
+        self.duplicates.push(address.clone());
+    }
+
     /// Those of our addresses that are not there.
     pub(crate) fn missing(&mut self) -> Result<Vec<Address>, KernelError> {
         let there = self.kernel.addresses()?;
@@ -176,6 +185,7 @@ impl Holder {
         }
         self.placed.clear();
         self.routes.clear();
+        self.duplicates.clear();
         Ok(())
     }
 
@@ -230,6 +240,11 @@ impl Holder {
     /// What the kernel says of the addresses.
     pub(crate) fn look(&mut self, plan: &Plan) -> Result<Holding, KernelError> {
         let ours = self.ours(plan)?;
+        if let Some(duplicate) = self.duplicates.first() {
+            let found =
+                format!("{duplicate} is not in use: another host has it (its check for duplicates failed)");
+            return Ok(Holding::Broken { found });
+        }
         if self.placed.is_empty() {
             return Ok(match ours.first() {
                 None => Holding::NotHeld,

@@ -46,6 +46,7 @@ mod virtual_mac;
 pub use backend::LinuxAddresses;
 pub use builder::{DEFAULT_LIFETIME, LinuxBuilder};
 pub use error::LinuxError;
+pub use gate::Gate;
 pub use hook::Announce;
 pub use lifetime::lifetime_bound;
 pub use path::{PathError, RouteSpec, RuleSpec};

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a failed test")]
 
+pub mod process;
+pub mod serving;
+
 use ha_vip::kernel::{NetNamespace, Rtnetlink};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -87,4 +90,12 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within ten seconds: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Whether a TCP connection from `space` to the address comes about within a moment.
+pub fn answers(space: &Space, address: &str) -> bool {
+    let at = std::net::SocketAddr::new(address.parse().unwrap(), process::PORT);
+    let connected =
+        space.namespace().inside(|| std::net::TcpStream::connect_timeout(&at, Duration::from_millis(400)));
+    connected.unwrap().is_ok()
 }

@@ -13,8 +13,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 use table::Family;
 
-/// A gate around some addresses.
-pub(crate) struct Gate {
+/// A gate around some addresses. [`LinuxBuilder::gate`](super::LinuxBuilder::gate) puts one around a resource; this is
+/// for backends of one's own.
+pub struct Gate {
     socket: NetlinkSocket,
     table: String,
     addresses: Vec<IpAddr>,
@@ -28,7 +29,19 @@ pub(crate) fn table_name(resource: &str) -> String {
 }
 
 impl Gate {
-    pub(crate) fn connect(
+    /// The gate of a resource; nothing is changed yet.
+    ///
+    /// # Errors
+    /// [`KernelError`] if nftables cannot be asked.
+    pub fn connect(
+        namespace: &NetNamespace,
+        resource: &str,
+        addresses: Vec<IpAddr>,
+    ) -> Result<Self, KernelError> {
+        Self::named(namespace, table_name(resource), addresses)
+    }
+
+    pub(crate) fn named(
         namespace: &NetNamespace,
         table: String,
         addresses: Vec<IpAddr>,
@@ -48,7 +61,10 @@ impl Gate {
     }
 
     /// Builds it, replacing one of an earlier life, and opens it for `timeout`, in one transaction.
-    pub(crate) fn build(&mut self, timeout: Duration) -> Result<(), KernelError> {
+    ///
+    /// # Errors
+    /// [`KernelError`].
+    pub fn build(&mut self, timeout: Duration) -> Result<(), KernelError> {
         self.remove()?;
         let mut requests = table::build(&self.table, Family::Inet, &self.addresses);
         if self.addresses.iter().any(IpAddr::is_ipv4) {
@@ -59,7 +75,10 @@ impl Gate {
     }
 
     /// Opens it for `timeout` when it is closed.
-    pub(crate) fn open(&mut self, timeout: Duration) -> Result<(), KernelError> {
+    ///
+    /// # Errors
+    /// [`KernelError`].
+    pub fn open(&mut self, timeout: Duration) -> Result<(), KernelError> {
         match self.transaction("open", &table::open(&self.table, &self.addresses, timeout)) {
             // Elements that live on are of no use with their old timeout.
             Err(KernelError::Exists { .. }) => {
@@ -74,14 +93,17 @@ impl Gate {
     ///
     /// # Errors
     /// [`KernelError::Absent`] if it has closed by itself: it stays closed.
-    pub(crate) fn renew(&mut self, timeout: Duration) -> Result<(), KernelError> {
+    pub fn renew(&mut self, timeout: Duration) -> Result<(), KernelError> {
         let mut requests = table::close(&self.table, &self.addresses);
         requests.extend(table::open(&self.table, &self.addresses, timeout));
         self.transaction("renew", &requests)
     }
 
     /// Closes it. A success if it was closed or is not there.
-    pub(crate) fn close(&mut self) -> Result<(), KernelError> {
+    ///
+    /// # Errors
+    /// [`KernelError`].
+    pub fn close(&mut self) -> Result<(), KernelError> {
         for request in table::close(&self.table, &self.addresses) {
             match self.transaction("close", &[request]) {
                 Err(error) if !error.is_absent() => return Err(error),
@@ -92,7 +114,10 @@ impl Gate {
     }
 
     /// Removes it altogether: nothing is held back any more. A success if it is not there.
-    pub(crate) fn remove(&mut self) -> Result<(), KernelError> {
+    ///
+    /// # Errors
+    /// [`KernelError`].
+    pub fn remove(&mut self) -> Result<(), KernelError> {
         for family in [Family::Inet, Family::Arp] {
             match self.transaction("remove", &[table::remove(&self.table, family)]) {
                 Err(error) if !error.is_absent() => return Err(error),
@@ -100,5 +125,14 @@ impl Gate {
             }
         }
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("table", &self.table)
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
