@@ -89,6 +89,11 @@ impl VirtualIp {
         self.backend.accept_source(at)
     }
 
+    /// What the backend finds, in words; [`monitor`](Resource::monitor) makes the health of it.
+    pub async fn holding(&self) -> Holding {
+        self.backend.holding(&self.addresses).await
+    }
+
     fn failed(&self, reason: impl fmt::Display) -> ResourceError {
         ResourceError::new(&self.name, reason)
     }

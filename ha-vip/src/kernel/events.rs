@@ -15,6 +15,9 @@ const RTMGRP_LINK: u32 = 1;
 const RTMGRP_IPV4_IFADDR: u32 = 0x10;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
 
+/// A flood of events must not keep their reader from its other work.
+const DATAGRAMS_AT_ONCE: usize = 256;
+
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -61,18 +64,21 @@ impl Events {
         self.socket.as_fd()
     }
 
-    /// What one datagram of the kernel tells; call it when the descriptor is readable.
+    /// What the kernel has told so far; call it when the descriptor is readable.
     ///
     /// # Errors
     /// [`KernelError`] if not even a fresh look at everything was possible.
     pub fn read(&mut self) -> Result<Vec<Event>, KernelError> {
         let mut events = Vec::new();
-        match self.socket.receive(|message| events.extend(event(&message))) {
-            Ok(()) => Ok(events),
-            Err(Errno::NOBUFS) => self.resync().map(|event| vec![event]),
-            Err(Errno::AGAIN) => Ok(events),
-            Err(errno) => Err(KernelError::socket("read the kernel's events", errno)),
+        for _ in 0..DATAGRAMS_AT_ONCE {
+            match self.socket.receive_queued(|message| events.extend(event(&message))) {
+                Ok(()) => {}
+                Err(Errno::NOBUFS) => events.push(self.resync()?),
+                Err(Errno::AGAIN) => break,
+                Err(errno) => return Err(KernelError::socket("read the kernel's events", errno)),
+            }
         }
+        Ok(events)
     }
 
     /// Everything as it is now.

@@ -199,11 +199,19 @@ impl NetlinkSocket {
         rustix::io::retry_on_intr(|| send(&self.socket, datagram, SendFlags::NOSIGNAL)).map(drop)
     }
 
-    /// Reads one datagram and shows its messages; those of other processes are not shown.
-    pub(crate) fn receive(&mut self, mut each: impl FnMut(Message<'_>)) -> Result<(), Errno> {
-        let received = rustix::io::retry_on_intr(|| {
-            recvfrom(&self.socket, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
-        });
+    /// Waits for one datagram and shows its messages; those of other processes are not shown.
+    pub(crate) fn receive(&mut self, each: impl FnMut(Message<'_>)) -> Result<(), Errno> {
+        self.receive_with(RecvFlags::TRUNC, each)
+    }
+
+    /// The same without waiting: `EAGAIN` if nothing is there.
+    pub(crate) fn receive_queued(&mut self, each: impl FnMut(Message<'_>)) -> Result<(), Errno> {
+        self.receive_with(RecvFlags::TRUNC | RecvFlags::DONTWAIT, each)
+    }
+
+    fn receive_with(&mut self, flags: RecvFlags, mut each: impl FnMut(Message<'_>)) -> Result<(), Errno> {
+        let received =
+            rustix::io::retry_on_intr(|| recvfrom(&self.socket, self.buffer.as_mut_slice(), flags));
         let (_, length, from) = received?;
         let from_kernel =
             from.is_some_and(|from| SocketAddrNetlink::try_from(from).is_ok_and(|a| a.pid() == 0));

@@ -77,8 +77,10 @@ pub fn serve() {
         let builder = VirtualIp::linux("address", specs(&texts)).lifetime(span(LIFETIME).unwrap());
         let builder = span(GATE).into_iter().fold(builder, |builder, gate| builder.gate(gate));
         let address = builder.build().unwrap();
-        let source = address.accept_source(PORT).unwrap();
-        tokio::spawn(async move { while source.accept().await.is_ok() {} });
+        for own in address.addresses() {
+            let source = address.accept_source_at((*own, PORT).into()).unwrap();
+            tokio::spawn(async move { while source.accept().await.is_ok() {} });
+        }
         address
     });
     if let Some(valid) = span(TOKEN) {

@@ -50,6 +50,13 @@ impl Serving {
         self.runtime.block_on(self.address.monitor(&self.ctx()))
     }
 
+    /// The health, which must be this.
+    pub fn must_be(&self, expected: Health) {
+        let health = self.health();
+        let found = self.runtime.block_on(self.address.holding());
+        assert_eq!(health, expected, "{found:?}");
+    }
+
     pub fn permit(&self, span: Duration) {
         self.token.set(Epoch(1), BootClock.now() + span);
     }

@@ -19,6 +19,8 @@ pub struct Gate {
     socket: NetlinkSocket,
     table: String,
     addresses: Vec<IpAddr>,
+    /// Known to be absent: a transaction that fails costs a grace period of the kernel, some 20 ms.
+    is_absent: bool,
 }
 
 /// The name of the gate's tables of a resource.
@@ -46,7 +48,7 @@ impl Gate {
         table: String,
         addresses: Vec<IpAddr>,
     ) -> Result<Self, KernelError> {
-        Ok(Self { socket: NetlinkSocket::open(namespace, NETFILTER, 0)?, table, addresses })
+        Ok(Self { socket: NetlinkSocket::open(namespace, NETFILTER, 0)?, table, addresses, is_absent: false })
     }
 
     fn transaction(
@@ -71,6 +73,7 @@ impl Gate {
             requests.extend(table::build(&self.table, Family::Arp, &self.addresses));
         }
         requests.extend(table::open(&self.table, &self.addresses, timeout));
+        self.is_absent = false;
         self.transaction("build", &requests)
     }
 
@@ -104,7 +107,16 @@ impl Gate {
     /// # Errors
     /// [`KernelError`].
     pub fn close(&mut self) -> Result<(), KernelError> {
-        for request in table::close(&self.table, &self.addresses) {
+        if self.is_absent {
+            return Ok(());
+        }
+        let requests = table::close(&self.table, &self.addresses);
+        match self.transaction("close", &requests) {
+            // Something is closed already: one by one.
+            Err(error) if error.is_absent() => {}
+            other => return other,
+        }
+        for request in table::close_each(&self.table, &self.addresses) {
             match self.transaction("close", &[request]) {
                 Err(error) if !error.is_absent() => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -118,12 +130,16 @@ impl Gate {
     /// # Errors
     /// [`KernelError`].
     pub fn remove(&mut self) -> Result<(), KernelError> {
+        if self.is_absent {
+            return Ok(());
+        }
         for family in [Family::Inet, Family::Arp] {
             match self.transaction("remove", &[table::remove(&self.table, family)]) {
                 Err(error) if !error.is_absent() => return Err(error),
                 Ok(()) | Err(_) => {}
             }
         }
+        self.is_absent = true;
         Ok(())
     }
 }

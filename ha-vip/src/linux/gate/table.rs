@@ -194,6 +194,11 @@ pub(super) fn close(table: &str, addresses: &[IpAddr]) -> Vec<Request> {
     living(DELSETELEM, 0, table, addresses, None)
 }
 
+/// The same, each element in a message of its own.
+pub(super) fn close_each(table: &str, addresses: &[IpAddr]) -> Vec<Request> {
+    addresses.iter().flat_map(|address| close(table, &[*address])).collect()
+}
+
 pub(super) fn remove(table: &str, family: Family) -> Request {
     request(DELTABLE, 0, family as u8).text(1, table)
 }
