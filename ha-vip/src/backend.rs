@@ -1,6 +1,7 @@
 //! The seam: one way to make a node answer at some addresses.
 
 use crate::AcceptSource;
+use crate::exec::ExecError;
 use crate::linux::LinuxError;
 use async_trait::async_trait;
 use ha_core::{TokenCell, Undo};
@@ -122,4 +123,7 @@ pub enum AddressError {
     /// An address on a Linux interface cannot be served.
     #[error(transparent)]
     Linux(Box<LinuxError>),
+    /// A command did not do what it should.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
 }

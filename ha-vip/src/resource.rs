@@ -1,6 +1,7 @@
 //! Addresses as a resource of a group.
 
 use crate::linux::{AddressSpec, LinuxBuilder};
+use crate::route::RouteBuilder;
 use crate::{AcceptSource, AddressBackend, AddressError, Holding};
 use async_trait::async_trait;
 use ha_core::api::{Ctx, Resource, ResourceError};
@@ -52,6 +53,12 @@ impl VirtualIp {
     #[must_use]
     pub fn linux(name: &str, addresses: Vec<AddressSpec>) -> LinuxBuilder {
         LinuxBuilder::new(name, addresses)
+    }
+
+    /// Host addresses that routing daemons announce; see [`route`](crate::route).
+    #[must_use]
+    pub fn route(name: &str, addresses: &[IpAddr]) -> RouteBuilder {
+        RouteBuilder::new(name, addresses)
     }
 
     /// Of addresses that the backend is known to serve, at least one.

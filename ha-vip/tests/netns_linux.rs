@@ -312,7 +312,7 @@ fn a_hundred_addresses_come_and_go_in_one_go() {
             let begun = Instant::now();
             serving.start().unwrap();
             up.push(begun.elapsed());
-            serving.must_be(Health::Running);
+            until("running", || serving.health() == Health::Running);
             let begun = Instant::now();
             serving.stop().unwrap();
             down.push(begun.elapsed());

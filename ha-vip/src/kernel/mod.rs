@@ -32,7 +32,6 @@ pub(crate) use events::{Waker, sleep};
 pub use link::{Link, MacvlanMode};
 pub use namespace::NetNamespace;
 pub use neighbour::Neighbour;
-pub(crate) use route::is_within;
 pub use route::{MAIN_TABLE, Route};
 pub use rule::Rule;
 

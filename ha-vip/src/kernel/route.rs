@@ -112,7 +112,7 @@ impl fmt::Display for Route {
 }
 
 /// Whether `address` is in the network `network`/`prefix`.
-pub(crate) fn is_within(address: IpAddr, network: IpAddr, prefix: u8) -> bool {
+fn is_within(address: IpAddr, network: IpAddr, prefix: u8) -> bool {
     match (address, network) {
         (IpAddr::V4(a), IpAddr::V4(n)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);

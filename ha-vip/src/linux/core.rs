@@ -38,6 +38,8 @@ struct State {
 struct Serving {
     token: TokenCell,
     is_suspended: bool,
+    /// The last attempt to take the addresses away failed, and that was said.
+    is_stuck: bool,
     renew_at: Instant,
     gate_at: Instant,
 }
@@ -60,18 +62,18 @@ impl Core {
     pub(crate) fn acquire(&self, token: &TokenCell) -> Result<(), LinuxError> {
         let mut state = self.state();
         let State { holder, serving } = &mut *state;
-        let now = BootClock.now();
-        let permission = token.check(now).ok();
         if let Some(already) = serving.as_mut().filter(|serving| !serving.is_suspended) {
             already.token = token.clone();
             return holder.mend(&self.plan).map(drop);
         }
-        let open_for = permission.and_then(|permission| self.gate_span(permission, now));
-        if let Err(error) = holder.put(&self.plan, open_for) {
+        let now = BootClock.now();
+        let Ok(permission) = token.check(now) else { return Err(LinuxError::NotPermitted) };
+        if let Err(error) = holder.put(&self.plan, self.gate_span(permission, now)) {
             *serving = None;
             return Err(error);
         }
-        *serving = Some(self.serving(token.clone(), now));
+        let serving = serving.insert(self.serving(token.clone(), now));
+        self.look_again(holder, serving);
         drop(state);
         self.waker.wake();
         Ok(())
@@ -79,7 +81,7 @@ impl Core {
 
     fn serving(&self, token: TokenCell, now: Instant) -> Serving {
         let (renew_at, gate_at) = (now + self.renewal_period(), now + self.gate_period());
-        Serving { token, is_suspended: false, renew_at, gate_at }
+        Serving { token, is_suspended: false, is_stuck: false, renew_at, gate_at }
     }
 
     /// Answers no more, and verifies it.
@@ -123,13 +125,17 @@ impl Core {
             Ok(permission) => self.renew(holder, serving, permission, now),
             Err(_) => self.suspend(holder, serving),
         }
-        // The renewal may have been delayed past the end of the permission (a frozen process): what it put is taken
-        // away again at once.
-        let after = BootClock.now();
-        match serving.token.check(after) {
+        self.look_again(holder, serving)
+    }
+
+    /// What was just put may have been delayed past the end of the permission (by a freeze between the look at the clock
+    /// and the call): it is taken away again at once. How long nothing is due.
+    fn look_again(&self, holder: &mut Holder, serving: &mut Serving) -> Duration {
+        let now = BootClock.now();
+        match serving.token.check(now) {
             Ok(permission) => {
                 let next = permission.valid_until.min(serving.renew_at).min(serving.gate_at);
-                next.since(after).max(Duration::from_micros(100))
+                next.since(now).max(Duration::from_micros(100))
             }
             Err(_) => {
                 self.suspend(holder, serving);
@@ -144,15 +150,17 @@ impl Core {
         }
         match holder.suspend(&self.plan) {
             Ok(()) => {
-                serving.is_suspended = true;
+                (serving.is_suspended, serving.is_stuck) = (true, false);
                 tracing::warn!(
                     resource = self.plan.name,
                     "the permission ran out: the addresses are taken away until it is confirmed"
                 );
             }
-            Err(error) => {
-                tracing::error!(resource = self.plan.name, %error, "the addresses cannot be taken away; they are no longer renewed");
+            Err(error) if !serving.is_stuck => {
+                serving.is_stuck = true;
+                tracing::error!(resource = self.plan.name, %error, "the addresses cannot be taken away; they are no longer renewed, and it is tried again");
             }
+            Err(_) => {}
         }
     }
 
@@ -190,7 +198,10 @@ impl Core {
                 tracing::error!(resource = self.plan.name, %error, "the addresses are not renewed; they are placed anew");
                 serving.renew_at = now + RETRY;
                 // The interface may have been made anew under its name.
-                let _logged = holder.put(&self.plan, self.gate_span(permission, now));
+                let now = BootClock.now();
+                if let Ok(permission) = serving.token.check(now) {
+                    let _logged = holder.put(&self.plan, self.gate_span(permission, now));
+                }
             }
         }
     }

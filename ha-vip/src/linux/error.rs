@@ -104,6 +104,9 @@ pub enum LinuxError {
         /// What.
         what: String,
     },
+    /// Nothing is put without a permission.
+    #[error("the permission ran out before the addresses were added")]
+    NotPermitted,
     /// The keeper did not start.
     #[error("cannot start the thread that renews the addresses: {0}")]
     Thread(std::io::Error),

@@ -110,9 +110,10 @@ impl Holder {
         Ok(())
     }
 
-    /// Gives the addresses their whole lifetime again; those that somebody removed come back, and are announced.
+    /// Gives the addresses their whole lifetime again; what somebody removed comes back, routes and rules too.
     pub(crate) fn renew(&mut self, plan: &Plan) -> Result<(), LinuxError> {
-        self.add_addresses(plan, false)
+        self.add_addresses(plan, false)?;
+        self.add_paths(plan)
     }
 
     /// Puts back what is missing, with everything that went with it.
@@ -263,11 +264,14 @@ impl Holder {
             let found = format!("{duplicate} is not in use: another host has it (dadfailed)");
             return Ok(Holding::Broken { found });
         }
-        if let Some(found) = self.lost_link(plan)? {
+        if let Some(found) = self.lost_link()? {
             return Ok(match plan.link_loss {
                 LinkLoss::Fails => Holding::Broken { found },
                 LinkLoss::Degrades => Holding::Degraded { found },
             });
+        }
+        if let Some(found) = self.missing_path(plan)? {
+            return Ok(Holding::Degraded { found });
         }
         // Optimistic addresses are in use while they are checked.
         let unchecked =
@@ -278,7 +282,23 @@ impl Holder {
         })
     }
 
-    fn lost_link(&mut self, _: &Plan) -> Result<Option<String>, KernelError> {
+    fn missing_path(&mut self, plan: &Plan) -> Result<Option<String>, KernelError> {
+        if !self.routes.is_empty() {
+            let there = self.kernel.routes()?;
+            if let Some(gone) = self.routes.iter().find(|own| !there.iter().any(|r| r.is_same(own))) {
+                return Ok(Some(format!("{gone} is missing")));
+            }
+        }
+        if !plan.rules.is_empty() {
+            let there = self.kernel.rules()?;
+            if let Some(gone) = plan.rules.iter().find(|own| !there.iter().any(|(rule, _)| *rule == own.0)) {
+                return Ok(Some(format!("{} is missing", gone.0)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lost_link(&mut self) -> Result<Option<String>, KernelError> {
         let mut indices: Vec<u32> = self.placed.iter().map(|p| p.nic.index).collect();
         indices.dedup();
         for index in indices {

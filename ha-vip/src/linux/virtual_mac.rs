@@ -52,7 +52,12 @@ impl VirtualMac {
             Err(error) => return Err(error.into()),
         }
         for (name, value) in OWN {
-            settings.set(&name.replace("NIC", &self.name), value)?;
+            match settings.set(&name.replace("NIC", &self.name), value) {
+                // A kernel without IPv6 makes no IPv6 address of its own.
+                Err(KernelError::Setting { source, .. })
+                    if name.starts_with("ipv6") && source.kind() == std::io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
         for (name, value) in LOWER {
             settings.set(&name.replace("NIC", &lower.name), value)?;

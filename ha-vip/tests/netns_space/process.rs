@@ -4,7 +4,10 @@
 
 use super::Space;
 use super::serving::{Serving, specs};
+use ha_core::Undo;
 use ha_vip::VirtualIp;
+use ha_vip::kernel::NetNamespace;
+use ha_vip::linux::{LinuxBuilder, VirtualMac};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +16,9 @@ const SPECS: &str = "HA_VIP_TEST_SPECS";
 const LIFETIME: &str = "HA_VIP_TEST_LIFETIME_MS";
 const GATE: &str = "HA_VIP_TEST_GATE_MS";
 const TOKEN: &str = "HA_VIP_TEST_TOKEN_MS";
+/// The name of the namespace, if the process is to serve in another one than its own; then with everything that a
+/// resource can have.
+const EVERYTHING_IN: &str = "HA_VIP_TEST_EVERYTHING_IN";
 /// The port that it listens on.
 pub const PORT: u16 = 2525;
 
@@ -26,13 +32,23 @@ pub struct Node<'a> {
     pub token: Option<Duration>,
 }
 
-pub struct Process(Child);
+pub struct Process {
+    child: Child,
+    /// What it stored at its guardian.
+    pub undo: Undo,
+}
 
 impl Process {
     /// Starts the test `name` of this binary in the namespace; returns when it serves.
     pub fn start(space: &Space, name: &str, node: Node<'_>) -> Self {
         let mut command = space.command(std::env::current_exe().unwrap().to_str().unwrap());
         Self::spawn(&mut command, name, node)
+    }
+
+    /// Starts the test `name` outside of the namespace, serving inside, with everything that a resource can have.
+    pub fn start_with_everything(space: &Space, name: &str, node: Node<'_>) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        Self::spawn(command.env(EVERYTHING_IN, &space.name), name, node)
     }
 
     pub fn spawn(command: &mut Command, name: &str, node: Node<'_>) -> Self {
@@ -44,28 +60,42 @@ impl Process {
             }
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("serving now"));
-        assert!(ready, "the process ended before it served");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let bytes =
+            lines.by_ref().find_map(|line| line.split_once("undo step ").map(|(_, hex)| hex.to_owned()));
+        let ready = lines.any(|line| line.contains("serving now"));
         // It writes nothing more, and nobody reads.
-        Self(child)
+        let mut this =
+            Self { child, undo: Undo { kind: "ha-vip/address".into(), version: 1, bytes: Vec::new() } };
+        assert!(ready, "the process ended before it served");
+        let hex = bytes.unwrap();
+        this.undo.bytes =
+            (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..][..2], 16).unwrap()).collect();
+        this
     }
 
     pub fn signal(&self, signal: &str) {
-        super::run("kill", &[signal, &self.0.id().to_string()]);
+        super::run("kill", &[signal, &self.child.id().to_string()]);
     }
 
     pub fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _reaped = self.0.wait();
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
     }
+}
+
+fn with_everything(builder: LinuxBuilder) -> LinuxBuilder {
+    builder
+        .virtual_mac(VirtualMac::vrrp(51))
+        .route("10.99.0.0/16 via 10.77.0.2 dev lan0 table 100".parse().unwrap())
+        .rule("from 10.77.0.100/32 table 100 priority 1000".parse().unwrap())
 }
 
 /// The body of the test that is the process: serves until its standard input ends.
@@ -75,6 +105,10 @@ pub fn serve() {
     let serving = Serving::new(|| {
         let texts: Vec<&str> = addresses.split(' ').collect();
         let builder = VirtualIp::linux("address", specs(&texts)).lifetime(span(LIFETIME).unwrap());
+        let builder = match std::env::var(EVERYTHING_IN) {
+            Ok(space) => with_everything(builder.namespace(NetNamespace::named(&space))),
+            Err(_) => builder,
+        };
         let builder = span(GATE).into_iter().fold(builder, |builder, gate| builder.gate(gate));
         let address = builder.build().unwrap();
         for own in address.addresses() {
@@ -98,6 +132,8 @@ pub fn serve() {
             }
         });
     }
+    let undo = serving.undo().unwrap();
+    println!("undo step {}", undo.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
     serving.start().unwrap();
     println!("serving now");
     let mut nothing = String::new();

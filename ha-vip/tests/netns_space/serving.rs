@@ -2,10 +2,10 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a failed test")]
 
-use ha_core::api::{Clock, Ctx, Resource, ResourceError};
+use ha_core::api::{Clock, Ctx, Environment, Resource, ResourceError, UndoError};
 use ha_core::engine::Health;
 use ha_core::runtime::{BootClock, Unguarded};
-use ha_core::{Epoch, GroupId, Instant, TokenCell};
+use ha_core::{Epoch, GroupId, Instant, TokenCell, Undo};
 use ha_vip::linux::{AddressSpec, Announce};
 use ha_vip::{Nic, VirtualIp};
 use std::net::IpAddr;
@@ -57,8 +57,42 @@ impl Serving {
         assert_eq!(health, expected, "{found:?}");
     }
 
+    /// The undo step that a start stores at the guardian.
+    pub fn undo(&self) -> Option<Undo> {
+        let noted = Arc::new(Noted::default());
+        let environment: Arc<dyn Environment> = noted.clone();
+        let token = TokenCell::new(GroupId(0));
+        token.set(Epoch(1), Instant::FAR);
+        let ctx = Ctx::new(environment, Epoch(1), BootClock.now() + Duration::from_secs(10), token);
+        // It is stored before anything else happens; the start goes no further then.
+        let started = self.runtime.block_on(self.address.start(&ctx));
+        assert!(started.is_err(), "the start went on although its undo step was not stored");
+        noted.0.lock().unwrap().take()
+    }
+
     pub fn permit(&self, span: Duration) {
         self.token.set(Epoch(1), BootClock.now() + span);
+    }
+}
+
+/// An environment whose guardian notes the step and refuses it.
+#[derive(Default)]
+struct Noted(Mutex<Option<Undo>>);
+
+impl Environment for Noted {
+    fn now(&self) -> Instant {
+        BootClock.now()
+    }
+    fn sleep(&self, span: Duration) -> futures::future::BoxFuture<'static, ()> {
+        Unguarded.sleep(span)
+    }
+    fn spawn(&self, task: futures::future::BoxFuture<'static, ()>) {
+        Unguarded.spawn(task);
+    }
+    fn remember_undo(&self, undo: Undo) -> Result<(), UndoError> {
+        let kind = undo.kind.clone();
+        *self.0.lock().unwrap() = Some(undo);
+        Err(UndoError { kind, reason: "noted".into() })
     }
 }
 
