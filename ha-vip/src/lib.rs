@@ -22,16 +22,61 @@
 //! # }
 //! ```
 //!
-//! One backend so far: [`Loopback`], which needs no privileges and works only within one machine. It is
-//! honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections.
+//! | backend | answers |
+//! |---|---|
+//! | [`VirtualIp::linux`] | at addresses on the machine's interfaces; needs `CAP_NET_ADMIN` |
+//! | [`VirtualIp::route`] | at host addresses that a routing daemon announces (anycast, BGP) |
+//! | [`Exec`] | at whatever commands of yours bring here: cloud APIs, load balancers |
+//! | [`Loopback`] | at 127.0.0.0/8, without privileges, within one machine. It is honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections |
+//!
+//! `docs/VIP.md` has the whole story.
 
 mod accept;
 mod backend;
+pub mod exec;
+pub mod kernel;
+pub mod linux;
 mod loopback;
+mod nic;
+mod ports;
 mod resource;
+pub mod route;
 mod socket;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
+pub use exec::Exec;
+pub use linux::Announce;
 pub use loopback::Loopback;
+pub use nic::{MacAddress, MacAddressError, Nic};
 pub use resource::VirtualIp;
+
+/// What a guardian runs for the undo steps of this crate: each kind with its undo and its verification, for
+/// [`GuardianConfig::handler`](ha_core::guardian::GuardianConfig::handler).
+///
+/// ```
+/// use ha_core::guardian::GuardianConfig;
+/// let mut guardian = GuardianConfig::new("/run/mail-pair/node-a");
+/// for handler in ha_vip::undo_handlers() {
+///     guardian = guardian.handler(handler.kind, handler.undo, handler.verify);
+/// }
+/// ```
+#[must_use]
+pub const fn undo_handlers() -> [UndoHandler; 2] {
+    [
+        UndoHandler { kind: linux::UNDO_KIND, undo: linux::undo, verify: linux::verify },
+        UndoHandler { kind: exec::UNDO_KIND, undo: exec::undo, verify: exec::verify },
+    ]
+}
+
+/// One kind of undo step.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct UndoHandler {
+    /// The kind.
+    pub kind: &'static str,
+    /// Takes the effect back.
+    pub undo: fn(u16, &[u8]) -> Result<(), String>,
+    /// Whether nothing of it is left.
+    pub verify: fn(u16, &[u8]) -> Result<bool, String>,
+}
