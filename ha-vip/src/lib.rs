@@ -27,11 +27,14 @@
 
 mod accept;
 mod backend;
+pub mod frame;
 mod loopback;
+mod nic;
 mod resource;
 mod socket;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
 pub use loopback::Loopback;
+pub use nic::{MacAddress, MacAddressError, Nic};
 pub use resource::VirtualIp;
