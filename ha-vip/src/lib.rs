@@ -30,8 +30,10 @@ mod backend;
 pub mod frame;
 mod loopback;
 mod nic;
+pub mod packet;
 mod resource;
 mod socket;
+mod sys;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};

@@ -80,7 +80,7 @@ fn a_damaged_advertisement_is_refused() {
 fn with_right_checksum(mut frame: Vec<u8>) -> Vec<u8> {
     let [source, destination] = [22, 38].map(|at| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap()));
     frame[56..58].copy_from_slice(&[0, 0]);
-    let sum = super::checksum::icmpv6(source, destination, &frame[54..]);
+    let sum = checksum::icmpv6(source, destination, &frame[54..]);
     frame[56..58].copy_from_slice(&sum.to_be_bytes());
     frame
 }
