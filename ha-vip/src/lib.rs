@@ -26,6 +26,7 @@
 //! honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections.
 
 mod accept;
+pub mod announce;
 mod backend;
 pub mod frame;
 mod loopback;

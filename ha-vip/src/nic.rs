@@ -51,7 +51,8 @@ impl FromStr for MacAddress {
         let mut bytes = [0; 6];
         let mut pairs = text.split(':');
         for byte in &mut bytes {
-            let pair = pairs.next().filter(|pair| pair.len() == 2 && !pair.starts_with('+')).ok_or_else(wrong)?;
+            let pair =
+                pairs.next().filter(|pair| pair.len() == 2 && !pair.starts_with('+')).ok_or_else(wrong)?;
             *byte = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
         }
         if pairs.next().is_some() { Err(wrong()) } else { Ok(Self(bytes)) }
@@ -65,7 +66,14 @@ mod tests {
     #[test]
     fn six_pairs_of_digits_are_an_address_and_nothing_else_is() {
         assert_eq!("02:00:5E:10:00:ff".parse(), Ok(MacAddress([2, 0, 0x5e, 0x10, 0, 0xff])));
-        for wrong in ["", "02:00:5e:10:00", "02:00:5e:10:00:ff:00", "2:0:5e:10:0:ff", "+2:00:5e:10:00:ff", "02-00-5e-10-00-ff"] {
+        for wrong in [
+            "",
+            "02:00:5e:10:00",
+            "02:00:5e:10:00:ff:00",
+            "2:0:5e:10:0:ff",
+            "+2:00:5e:10:00:ff",
+            "02-00-5e-10-00-ff",
+        ] {
             assert_eq!(wrong.parse::<MacAddress>(), Err(MacAddressError { found: wrong.into() }));
         }
     }

@@ -37,7 +37,8 @@ pub(crate) fn bound(socket: impl AsFd) -> io::Result<Bound> {
     let mut length = SIZE;
     // SAFETY: the descriptor is borrowed for the call, which writes at most `length` bytes into `at`; any bytes are
     // a valid `sockaddr_ll`.
-    let result = unsafe { libc::getsockname(socket.as_fd().as_raw_fd(), (&raw mut at).cast(), &raw mut length) };
+    let result =
+        unsafe { libc::getsockname(socket.as_fd().as_raw_fd(), (&raw mut at).cast(), &raw mut length) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -59,7 +60,8 @@ pub(crate) fn interface_flags(socket: impl AsFd, name: &str) -> io::Result<i32> 
     }
     // SAFETY: the descriptor is borrowed for the call; SIOCGIFFLAGS reads the name, which ends in zero, and writes the
     // flags of `request`, which outlives the call.
-    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) };
+    let result =
+        unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCGIFFLAGS as _, &raw mut request) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -76,7 +78,11 @@ mod tests {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_ne!(interface_flags(&socket, "lo").unwrap() & libc::IFF_UP, 0);
         for name in ["", "no-such-one", "a-name-that-is-too-long", "l\0o"] {
-            assert_eq!(interface_flags(&socket, name).unwrap_err().raw_os_error(), Some(libc::ENODEV), "{name:?}");
+            assert_eq!(
+                interface_flags(&socket, name).unwrap_err().raw_os_error(),
+                Some(libc::ENODEV),
+                "{name:?}"
+            );
         }
     }
 }

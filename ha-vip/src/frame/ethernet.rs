@@ -39,7 +39,8 @@ impl Ethernet {
     pub fn parse(frame: &[u8]) -> Result<(Self, &[u8]), FrameError> {
         let (header, payload) = take::<14>("an Ethernet frame", frame)?;
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, k0, k1] = *header;
-        let (destination, source) = (MacAddress([d0, d1, d2, d3, d4, d5]), MacAddress([s0, s1, s2, s3, s4, s5]));
+        let (destination, source) =
+            (MacAddress([d0, d1, d2, d3, d4, d5]), MacAddress([s0, s1, s2, s3, s4, s5]));
         Ok((Self { destination, source, kind: u16::from_be_bytes([k0, k1]) }, payload))
     }
 }
@@ -49,7 +50,8 @@ impl Ethernet {
 #[must_use]
 pub const fn is_host(mac: MacAddress) -> bool {
     let [first, ..] = mac.0;
-    first & 1 == 0 && u64::from_be_bytes([0, 0, mac.0[0], mac.0[1], mac.0[2], mac.0[3], mac.0[4], mac.0[5]]) != 0
+    first & 1 == 0
+        && u64::from_be_bytes([0, 0, mac.0[0], mac.0[1], mac.0[2], mac.0[3], mac.0[4], mac.0[5]]) != 0
 }
 
 /// Where frames to an IPv6 group go (RFC 2464 section 7).

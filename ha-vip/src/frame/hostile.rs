@@ -78,7 +78,8 @@ fn a_damaged_advertisement_is_refused() {
 }
 
 fn with_right_checksum(mut frame: Vec<u8>) -> Vec<u8> {
-    let [source, destination] = [22, 38].map(|at| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap()));
+    let [source, destination] =
+        [22, 38].map(|at| Ipv6Addr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap()));
     frame[56..58].copy_from_slice(&[0, 0]);
     let sum = checksum::icmpv6(source, destination, &frame[54..]);
     frame[56..58].copy_from_slice(&sum.to_be_bytes());
@@ -117,7 +118,8 @@ fn a_claim_is_what_the_message_says_not_who_sent_the_frame() {
     let claim = read(&spoofed).unwrap().claim().unwrap();
     assert_eq!((claim.mac, claim.sent_by), (THEIRS, MacAddress([2, 9, 9, 9, 9, 9])));
     assert_eq!((claim.address, claim.kind), (IpAddr::from(VIRTUAL), ClaimKind::ArpRequest));
-    let told = Advertisement { mac: None, ..Advertisement::unsolicited(VIRTUAL_6, OURS, false) }.multicast(THEIRS);
+    let told =
+        Advertisement { mac: None, ..Advertisement::unsolicited(VIRTUAL_6, OURS, false) }.multicast(THEIRS);
     assert_eq!(read(&told).unwrap().claim().unwrap().mac, THEIRS);
 }
 
@@ -133,7 +135,8 @@ fn a_sender_without_an_address_claims_nothing() {
 #[test]
 fn a_question_tells_where_its_asker_believes_the_address_to_be() {
     let neighbour = Ipv4Addr::new(10, 77, 0, 1);
-    let asked = Arp { target_mac: THEIRS, ..Arp::question(neighbour, MacAddress([2, 0, 0, 0, 0, 9]), VIRTUAL) };
+    let asked =
+        Arp { target_mac: THEIRS, ..Arp::question(neighbour, MacAddress([2, 0, 0, 0, 0, 9]), VIRTUAL) };
     let heard = read(&asked.broadcast()).unwrap();
     assert_eq!(heard.belief(VIRTUAL.into()), Some((neighbour.into(), THEIRS)));
     assert_eq!(heard.belief(neighbour.into()), None);

@@ -58,8 +58,11 @@ pub(super) fn parse(packet: &[u8]) -> Result<Message<'_>, FrameError> {
     require("IP version", header[0] >> 4, 6, "6")?;
     require("IPv6 next header", header[6], ICMPV6.into(), "58 (ICMPv6)")?;
     let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let message =
-        rest.get(..length).ok_or(FrameError::Short { what: "an IPv6 payload", found: rest.len(), expected: length })?;
+    let message = rest.get(..length).ok_or(FrameError::Short {
+        what: "an IPv6 payload",
+        found: rest.len(),
+        expected: length,
+    })?;
     let [source, destination] = [8, 24].map(|at| address_at(header, at));
     let ([kind, code, _, _], body) = take::<4>("an ICMPv6 message", message)?;
     if checksum::icmpv6(source, destination, message) != 0 {

@@ -84,7 +84,11 @@ impl Solicitation {
         let Message { source, destination, .. } = *message;
         if source.is_unspecified() && mac.is_some() {
             let expected = "an address, as the link-layer option names its place";
-            return Err(FrameError::Address { what: "source of a solicitation", found: source.into(), expected });
+            return Err(FrameError::Address {
+                what: "source of a solicitation",
+                found: source.into(),
+                expected,
+            });
         }
         if source.is_unspecified() && destination != solicited_node(target) {
             let (what, expected) = ("destination of a probe", "the solicited-node group of its target");
@@ -99,7 +103,15 @@ impl Advertisement {
     #[must_use]
     pub const fn unsolicited(address: Ipv6Addr, mac: MacAddress, router: bool) -> Self {
         let (solicited, overrides) = (false, true);
-        Self { source: address, destination: ALL_NODES, target: address, router, solicited, overrides, mac: Some(mac) }
+        Self {
+            source: address,
+            destination: ALL_NODES,
+            target: address,
+            router,
+            solicited,
+            overrides,
+            mac: Some(mac),
+        }
     }
 
     /// The same to one neighbour.
@@ -153,7 +165,12 @@ fn write_option(message: &mut Vec<u8>, kind: u8, mac: Option<MacAddress>) {
 
 /// What both have in common: the first byte of flags, the target, the wanted option.
 fn parse(message: &Message<'_>, wanted: u8) -> Result<(u8, Ipv6Addr, Option<MacAddress>), FrameError> {
-    require("hop limit of neighbour discovery", message.hop_limit, ON_LINK.into(), "255, as sent on this link")?;
+    require(
+        "hop limit of neighbour discovery",
+        message.hop_limit,
+        ON_LINK.into(),
+        "255, as sent on this link",
+    )?;
     require("ICMPv6 code", message.code, 0, "0")?;
     let ([flags, ..], rest) = take::<4>("neighbour discovery flags", message.body)?;
     let (target, mut options) = take::<16>("a neighbour discovery target", rest)?;
@@ -166,7 +183,11 @@ fn parse(message: &Message<'_>, wanted: u8) -> Result<(u8, Ipv6Addr, Option<MacA
     while !options.is_empty() {
         let ([kind, units], _) = take::<2>("a neighbour discovery option", options)?;
         let length = usize::from(*units) * 8;
-        let short = FrameError::Short { what: "a neighbour discovery option", found: options.len(), expected: length };
+        let short = FrameError::Short {
+            what: "a neighbour discovery option",
+            found: options.len(),
+            expected: length,
+        };
         if length == 0 {
             let what = "length of a neighbour discovery option";
             return Err(FrameError::Field { what, found: 0, expected: "at least 1" });

@@ -8,7 +8,9 @@ use std::io;
 #[non_exhaustive]
 pub enum PacketError {
     /// The process may not open packet sockets.
-    #[error("no packet socket for {interface}: CAP_NET_RAW is missing; expected it in the network namespace of the interface (for a service: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)")]
+    #[error(
+        "no packet socket for {interface}: CAP_NET_RAW is missing; expected it in the network namespace of the interface (for a service: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
+    )]
     MissingCapability {
         /// The interface.
         interface: String,
@@ -28,7 +30,9 @@ pub enum PacketError {
         interface: String,
     },
     /// Not an Ethernet interface.
-    #[error("{interface} is of hardware type {found}; expected 1 (Ethernet): addresses are announced on no other")]
+    #[error(
+        "{interface} is of hardware type {found}; expected 1 (Ethernet): addresses are announced on no other"
+    )]
     NotEthernet {
         /// The interface.
         interface: String,
@@ -36,7 +40,9 @@ pub enum PacketError {
         found: u16,
     },
     /// The interface has another link-layer address than the one to be announced: nobody would be reached there.
-    #[error("{interface} has the link-layer address {found:?}; expected {expected}: look the interface up again")]
+    #[error(
+        "{interface} has the link-layer address {found:?}; expected {expected}: look the interface up again"
+    )]
     OtherMac {
         /// The interface.
         interface: String,

@@ -39,25 +39,25 @@ impl Wanted {
         match self {
             Self::Arp => vec![accept],
             Self::NeighbourDiscovery => vec![
-                step(LOAD_BYTE, 0, 0, 20),       // 0: next header
-                step(JUMP_IF_EQUAL, 0, 7, 58),   // 1: not ICMPv6: 9
-                step(LOAD_BYTE, 0, 0, 54),       // 2: type
-                step(JUMP_IF_EQUAL, 4, 0, 129),  // 3: echo reply: 8
-                step(JUMP_IF_EQUAL, 1, 0, 135),  // 4: solicitation: 6
-                step(JUMP_IF_EQUAL, 0, 3, 136),  // 5: no advertisement: 9
-                step(LOAD_BYTE, 0, 0, 21),       // 6: hop limit
-                step(JUMP_IF_EQUAL, 0, 1, 255),  // 7: not of this link: 9
-                accept,                          // 8
-                drop,                            // 9
+                step(LOAD_BYTE, 0, 0, 20),      // 0: next header
+                step(JUMP_IF_EQUAL, 0, 7, 58),  // 1: not ICMPv6: 9
+                step(LOAD_BYTE, 0, 0, 54),      // 2: type
+                step(JUMP_IF_EQUAL, 4, 0, 129), // 3: echo reply: 8
+                step(JUMP_IF_EQUAL, 1, 0, 135), // 4: solicitation: 6
+                step(JUMP_IF_EQUAL, 0, 3, 136), // 5: no advertisement: 9
+                step(LOAD_BYTE, 0, 0, 21),      // 6: hop limit
+                step(JUMP_IF_EQUAL, 0, 1, 255), // 7: not of this link: 9
+                accept,                         // 8
+                drop,                           // 9
             ],
             Self::EchoReply => vec![
-                step(LOAD_BYTE, 0, 0, 23),           // 0: protocol
-                step(JUMP_IF_EQUAL, 0, 4, 1),        // 1: not ICMP: 6
-                step(LOAD_HEADER_LENGTH, 0, 0, 14),  // 2
-                step(LOAD_BYTE_BEHIND, 0, 0, 14),    // 3: type
-                step(JUMP_IF_EQUAL, 0, 1, 0),        // 4: no echo reply: 6
-                accept,                              // 5
-                drop,                                // 6
+                step(LOAD_BYTE, 0, 0, 23),          // 0: protocol
+                step(JUMP_IF_EQUAL, 0, 4, 1),       // 1: not ICMP: 6
+                step(LOAD_HEADER_LENGTH, 0, 0, 14), // 2
+                step(LOAD_BYTE_BEHIND, 0, 0, 14),   // 3: type
+                step(JUMP_IF_EQUAL, 0, 1, 0),       // 4: no echo reply: 6
+                accept,                             // 5
+                drop,                               // 6
             ],
         }
     }

@@ -45,7 +45,8 @@ impl Listener {
     /// # Errors
     /// [`PacketError`].
     pub fn open(namespace: &dyn Namespace, nic: &Nic, wanted: &[Wanted]) -> Result<Self, PacketError> {
-        let sockets = wanted.iter().map(|&wanted| open(namespace, nic, wanted)).collect::<Result<Vec<_>, _>>()?;
+        let sockets =
+            wanted.iter().map(|&wanted| open(namespace, nic, wanted)).collect::<Result<Vec<_>, _>>()?;
         let failed = |e: rustix::io::Errno| PacketError::new("make a waker for", nic, e.into());
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?;
         let this = Self {
@@ -124,7 +125,8 @@ impl Listener {
 
     /// Whether it was woken.
     fn wait(&self, timeout: Duration) -> Result<bool, PacketError> {
-        let mut waiting: Vec<_> = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+        let mut waiting: Vec<_> =
+            self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         waiting.push(PollFd::new(&self.wake.0, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).ok();
         match poll(&mut waiting, timeout.as_ref()) {
@@ -158,6 +160,9 @@ impl Waker {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("nic", &self.nic).field("sockets", &self.sockets.len()).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("nic", &self.nic)
+            .field("sockets", &self.sockets.len())
+            .finish_non_exhaustive()
     }
 }

@@ -31,7 +31,9 @@ impl PacketSender {
     /// # Errors
     /// [`PacketError`].
     pub fn open(namespace: &dyn Namespace, nic: &Nic) -> Result<Self, PacketError> {
-        let socket = Socket::from(namespace.packet_socket().map_err(|e| PacketError::new("open a socket for", nic, e))?);
+        let socket = Socket::from(
+            namespace.packet_socket().map_err(|e| PacketError::new("open a socket for", nic, e))?,
+        );
         sys::bind(&socket, 0, nic.index).map_err(|e| PacketError::new("bind to", nic, e))?;
         let this = Self { socket, nic: nic.clone() };
         this.check()?;
