@@ -28,6 +28,7 @@
 mod accept;
 pub mod announce;
 mod backend;
+pub mod conflict;
 pub mod frame;
 mod loopback;
 mod nic;

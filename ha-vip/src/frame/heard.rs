@@ -5,7 +5,7 @@ use super::error::FrameError;
 use super::ethernet::{ARP, Ethernet, IPV4, IPV6};
 use super::ipv6::{self, Message};
 use super::ndp::{ADVERTISEMENT, SOLICITATION};
-use super::{Advertisement, Arp, ArpOperation, Echo, Solicitation};
+use super::{Advertisement, Arp, ArpOperation, Echo, Solicitation, is_host};
 use crate::MacAddress;
 use std::net::IpAddr;
 
@@ -116,14 +116,21 @@ impl Heard {
         }
     }
 
-    /// The neighbour that sent it, and where it believes `address` to be: an ARP message for `address` names that
-    /// as its target. Linux asks so before it gives an entry up.
+    /// The neighbour that sent it, and where it believes `address` to be: an ARP message for `address` names that as its
+    /// target, a question about it that is sent to one station only is sent there. Linux asks so before it gives an
+    /// entry up. Most switches deliver such a frame to that station alone; bridges that flood deliver it to us, too.
     #[must_use]
     pub fn belief(&self, address: IpAddr) -> Option<(IpAddr, MacAddress)> {
         match self {
-            Self::Arp(_, arp) if IpAddr::from(arp.target) == address && arp.sender != arp.target => {
-                let known = arp.target_mac != super::NOBODY && arp.target_mac != super::BROADCAST;
-                (known && !arp.sender.is_unspecified()).then_some((arp.sender.into(), arp.target_mac))
+            Self::Arp(_, arp) if arp.sender.is_unspecified() || arp.sender == arp.target => None,
+            Self::Arp(ethernet, arp) if IpAddr::from(arp.target) == address => {
+                let named = [arp.target_mac, ethernet.destination].into_iter().find(|mac| is_host(*mac));
+                named.map(|mac| (arp.sender.into(), mac))
+            }
+            Self::Solicitation(ethernet, asked)
+                if IpAddr::from(asked.target) == address && !asked.is_probe() =>
+            {
+                is_host(ethernet.destination).then_some((asked.source.into(), ethernet.destination))
             }
             _ => None,
         }

@@ -142,6 +142,11 @@ fn a_question_tells_where_its_asker_believes_the_address_to_be() {
     assert_eq!(heard.belief(neighbour.into()), None);
     let blank = Arp::question(neighbour, OURS, VIRTUAL).broadcast();
     assert_eq!(read(&blank).unwrap().belief(VIRTUAL.into()), None);
+    let asker = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+    let asked = Solicitation { destination: VIRTUAL_6, ..Solicitation::question(asker, OURS, VIRTUAL_6) };
+    let heard = read(&asked.to_frame(OURS, THEIRS)).unwrap();
+    assert_eq!(heard.belief(VIRTUAL_6.into()), Some((asker.into(), THEIRS)));
+    assert_eq!(read(&asked.multicast(OURS)).unwrap().belief(VIRTUAL_6.into()), None);
 }
 
 fn mac() -> impl Strategy<Value = MacAddress> {

@@ -1,7 +1,7 @@
 //! Waits for frames of one interface.
 
 use super::filter::FRAME_LIMIT_BYTES;
-use super::{Namespace, PacketError, Wanted, sender};
+use super::{LinkState, Namespace, PacketError, Wanted, sender};
 use crate::{Nic, sys};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use socket2::Socket;
@@ -81,6 +81,15 @@ impl Listener {
         self.sockets.iter().try_for_each(|socket| sender::check(socket, &self.nic))
     }
 
+    /// Whether the interface is up, with or without carrier.
+    ///
+    /// # Errors
+    /// [`PacketError::Gone`], [`PacketError::Io`].
+    pub fn is_up(&self) -> Result<bool, PacketError> {
+        let Some(socket) = self.sockets.first() else { return Ok(false) };
+        sender::state(socket, &self.nic).map(|state| state != LinkState::Down)
+    }
+
     /// Waits at most `timeout` for a frame.
     ///
     /// # Errors
@@ -107,11 +116,20 @@ impl Listener {
             if waited {
                 return Ok(Arrival::Quiet);
             }
-            if self.wait(timeout)? {
+            if self.wait_for(timeout, &self.sockets)? {
                 return Ok(Arrival::Woken);
             }
             waited = true;
         }
+    }
+
+    /// Hears nothing for `duration`, so that a flood costs no more than what was heard before; the kernel drops what does
+    /// not fit. Returns early if woken.
+    ///
+    /// # Errors
+    /// [`PacketError::Io`].
+    pub fn rest(&self, duration: Duration) -> Result<(), PacketError> {
+        self.wait_for(duration, &[]).map(drop)
     }
 
     fn receive(&mut self, which: usize) -> Result<Option<usize>, PacketError> {
@@ -124,9 +142,8 @@ impl Listener {
     }
 
     /// Whether it was woken.
-    fn wait(&self, timeout: Duration) -> Result<bool, PacketError> {
-        let mut waiting: Vec<_> =
-            self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+    fn wait_for(&self, timeout: Duration, sockets: &[Socket]) -> Result<bool, PacketError> {
+        let mut waiting: Vec<_> = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
         waiting.push(PollFd::new(&self.wake.0, PollFlags::IN));
         let timeout = Timespec::try_from(timeout).ok();
         match poll(&mut waiting, timeout.as_ref()) {

@@ -73,14 +73,18 @@ impl PacketSender {
     /// # Errors
     /// [`PacketError::Gone`], [`PacketError::Io`].
     pub fn state(&self) -> Result<LinkState, PacketError> {
-        let flags = sys::interface_flags(&self.socket, &self.nic.name)
-            .map_err(|e| PacketError::new("read the flags of", &self.nic, e))?;
-        Ok(match (flags & libc::IFF_UP != 0, flags & libc::IFF_RUNNING != 0) {
-            (true, true) => LinkState::Running,
-            (true, false) => LinkState::NoCarrier,
-            (false, _) => LinkState::Down,
-        })
+        state(&self.socket, &self.nic)
     }
+}
+
+pub(super) fn state(socket: &Socket, nic: &Nic) -> Result<LinkState, PacketError> {
+    let flags = sys::interface_flags(socket, &nic.name);
+    let flags = flags.map_err(|e| PacketError::new("read the flags of", nic, e))?;
+    Ok(match (flags & libc::IFF_UP != 0, flags & libc::IFF_RUNNING != 0) {
+        (true, true) => LinkState::Running,
+        (true, false) => LinkState::NoCarrier,
+        (false, _) => LinkState::Down,
+    })
 }
 
 /// Whether `socket` is still bound to the Ethernet interface `nic` with its link-layer address.
