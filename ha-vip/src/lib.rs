@@ -36,6 +36,7 @@ pub mod packet;
 mod resource;
 mod socket;
 mod sys;
+pub mod verify;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};

@@ -20,6 +20,7 @@ pub use announcer::{Announcer, AnnouncerBuilder, Neighbours, Permit, Progress};
 pub use answer::Answering;
 pub use course::{Course, Round};
 pub use error::AnnounceError;
+pub(crate) use frames::to_one as directed_frames;
 pub use schedule::Schedule;
 
 use crate::Nic;

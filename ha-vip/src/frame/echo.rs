@@ -81,7 +81,7 @@ impl Echo {
     }
 
     #[cfg(test)]
-    pub(super) fn reply_frame(&self, mac: MacAddress, to: MacAddress) -> Option<Vec<u8>> {
+    pub(crate) fn reply_frame(&self, mac: MacAddress, to: MacAddress) -> Option<Vec<u8>> {
         let mut frame = self.request(mac, to)?;
         let (at, kind, sum) = match self.source {
             IpAddr::V4(_) => (34, REPLY_V4, checksum::internet(&[&self.message(REPLY_V4)])),
