@@ -1,18 +1,19 @@
 //! Conflicts between real network namespaces: two owners for a moment, duplicate hosts, floods.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a failed test")]
+
 mod announce_lab;
 
-use announce_lab::{BOTH, Capture, Host, Lab, VIRTUAL, VIRTUAL_6, until};
+use announce_lab::capture::Capture;
+use announce_lab::{BOTH, Host, Lab, VIRTUAL, until};
 use ha_vip::MacAddress;
 use ha_vip::announce::{Announcer, Schedule};
 use ha_vip::conflict::{
     Conflict, ConflictSink, DefendWith, Policy, ProbeAnswer, ProbePlan, Verdict, Watcher, WatcherState, probe,
 };
-use ha_vip::frame::Arp;
-use ha_vip::packet::PacketSender;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 type Told = Arc<Mutex<Vec<Conflict>>>;
 
@@ -95,9 +96,8 @@ fn a_client_that_asks_at_the_old_place_is_told_again() {
     until("it was announced", || winner.progress(VIRTUAL.into()).is_some_and(|done| done.rounds == 1));
     let stale = format!("neighbour replace {VIRTUAL} lladdr {} dev lan0 nud delay", lab.b.mac);
     lab.client.ip(&stale);
-    assert_eq!(lab.client_believes(VIRTUAL.into()), Some(lab.b.mac));
-    until("the client was told again", || lab.client_believes(VIRTUAL.into()) == Some(lab.a.mac));
-    assert!(winner.progress(VIRTUAL.into()).is_some_and(|done| done.answers > 0));
+    until("it was announced again", || winner.progress(VIRTUAL.into()).is_some_and(|done| done.answers > 0));
+    until("the client was told", || lab.client_believes(VIRTUAL.into()) == Some(lab.a.mac));
 }
 
 #[test]
@@ -162,67 +162,4 @@ fn a_watcher_says_when_it_is_deaf() {
         "it is lost",
         || matches!(watcher.state(), WatcherState::Lost { reason } if reason.contains("gone")),
     );
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// A small generator of numbers (xorshift), so that the flood is the same in each run.
-fn scramble(state: &mut u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    *state
-}
-
-/// A frame with `n` mistakes somewhere, or with a claimant of its own.
-fn hostile(state: &mut u64) -> Vec<u8> {
-    let mac = MacAddress([2, 9, (scramble(state) >> 8) as u8, 1, (scramble(state) >> 16) as u8, 1]);
-    let mut frame = Arp::gratuitous_reply(VIRTUAL, mac).broadcast();
-    match scramble(state) % 4 {
-        0 => frame.truncate(14 + (scramble(state) % 29) as usize),
-        1 => {
-            let at = 14 + (scramble(state) % 28) as usize;
-            frame[at] = scramble(state) as u8;
-        }
-        2 => frame[6..12].copy_from_slice(&[0x02, 0x77, 0, 0, 0, 11]), // as if the winner had sent it
-        _ => {}
-    }
-    frame
-}
-
-#[test]
-#[ignore = "needs network namespaces"]
-fn a_flood_of_hostile_frames_costs_a_bounded_amount_and_a_real_claim_is_heard_afterwards() {
-    let lab = Lab::new();
-    let winner = announcer(&lab.a, once());
-    let (watcher, told) = watcher(&lab.a, Policy::Defend, &winner);
-    watcher.hold(VIRTUAL.into());
-    watcher.hold(VIRTUAL_6.into());
-    winner.announce_now(&lab.a.nic(), VIRTUAL.into()).unwrap();
-    winner.announce_now(&lab.a.nic(), VIRTUAL_6.into()).unwrap();
-    let (before, started, mut state, mut sent) = (resident_kib(), Instant::now(), 42, 0_u32);
-    let flooder = PacketSender::open(&*lab.b.space(), &lab.b.nic()).unwrap();
-    while sent < 100_000 {
-        sent += u32::from(flooder.send(&hostile(&mut state)).is_ok());
-    }
-    let (frames, _) = watcher.load();
-    let windows = started.elapsed().as_millis() as u64 / 100 + 2;
-    assert!(frames > 0 && frames <= windows * 1000, "{frames} frames in {windows} windows");
-    let answers = winner.progress(VIRTUAL.into()).unwrap().answers;
-    assert!((1..=windows).contains(&answers), "{answers} answers in {windows} windows");
-    assert!(resident_kib() < before + 8 * 1024, "{before} KiB grew to {} KiB", resident_kib());
-    assert!(told.lock().unwrap().len() <= 8 + 1 + windows as usize / 100);
-    println!("{sent} frames in {:?}: {frames} looked at, {answers} answers", started.elapsed());
-
-    lab.b.add(VIRTUAL_6.into());
-    let loser = announcer(&lab.b, Schedule::default().with_repeat(None));
-    loser.announce_now(&lab.b.nic(), VIRTUAL_6.into()).unwrap();
-    until("the real claim is heard", || {
-        told.lock().unwrap().iter().any(|conflict| conflict.address == IpAddr::from(VIRTUAL_6))
-    });
-    assert_eq!(watcher.state(), WatcherState::Watching);
 }

@@ -1,5 +1,7 @@
 //! The view from outside between real network namespaces, and what is said when frames cannot be sent at all.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a failed test")]
+
 mod announce_lab;
 
 use announce_lab::{BOTH, CLIENT, CLIENT_6, Lab, VIRTUAL, until};

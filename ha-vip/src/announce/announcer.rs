@@ -110,7 +110,8 @@ impl AnnouncerBuilder {
 /// Announces addresses.
 ///
 /// [`prepare`](Self::prepare) opens the socket and builds the frames, before anybody knows whether the address will be
-/// taken; [`announce_now`](Self::announce_now) then only sends them. Dropping it stops at once.
+/// taken; [`announce_now`](Self::announce_now) then only sends them. Dropping it stops at
+/// once, after the frame that is being sent (and the list of neighbours, if that is being fetched).
 ///
 /// A frame is sent under the lock that [`withdraw`](Announce::withdraw) takes, after a look at the permission: when
 /// `withdraw` has returned none goes out. A process that is frozen between look and send may send one frame after its
@@ -155,7 +156,7 @@ impl Announcer {
         Ok(())
     }
 
-    /// Sends the first announcement of `address` before it returns, and has the others follow. Allocates nothing if it was
+    /// Sends the first announcement of `address` before it returns, and has the others follow. Only sends if it was
     /// [prepared](Self::prepare) for this very interface, and prepares it otherwise.
     ///
     /// # Errors
@@ -249,9 +250,8 @@ impl Drop for Announcer {
     fn drop(&mut self) {
         self.inner.state().stop();
         self.inner.changed.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let thread = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id());
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the announcing thread had panicked");
         }
     }

@@ -188,9 +188,9 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
         self.waker.wake();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        // Not when the sink drops it, on this very thread.
+        let thread = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id());
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the watching thread had panicked");
         }
     }

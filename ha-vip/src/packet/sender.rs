@@ -91,7 +91,9 @@ pub(super) fn state(socket: &Socket, nic: &Nic) -> Result<LinkState, PacketError
 pub(super) fn check(socket: &Socket, nic: &Nic) -> Result<(), PacketError> {
     let interface = || nic.name.clone();
     let bound = sys::bound(socket).map_err(|e| PacketError::new("look at the socket of", nic, e))?;
-    if u32::try_from(bound.index) != Ok(nic.index) {
+    // While an interface is being removed the number is still there, and what belongs to it is not.
+    let vanishing = bound.hardware == 0 && bound.mac.is_none();
+    if u32::try_from(bound.index) != Ok(nic.index) || vanishing {
         return Err(PacketError::Gone { interface: interface(), index: nic.index });
     }
     if bound.hardware != libc::ARPHRD_ETHER {

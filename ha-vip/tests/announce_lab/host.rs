@@ -1,6 +1,6 @@
 //! One network namespace with one interface.
 
-use super::run;
+use super::{run, until};
 use ha_vip::packet::{Namespace, forwards_ipv6, packet_socket};
 use ha_vip::{MacAddress, Nic};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -98,6 +98,8 @@ impl Host {
     pub fn add(&self, address: IpAddr) {
         let (prefix, nodad) = if address.is_ipv4() { (24, "") } else { (64, "nodad") };
         self.ip(&format!("address replace {address}/{prefix} dev lan0 {nodad}"));
+        // Even without duplicate address detection the kernel answers for it only after a work queue has run.
+        until("the address is usable", || !self.ip("address show dev lan0").contains("tentative"));
     }
 
     pub fn remove(&self, address: IpAddr) {

@@ -1,10 +1,9 @@
 //! A network of real namespaces for the tests of announcements: two nodes and a client on one bridge.
 #![allow(dead_code, reason = "each test binary uses what it needs")]
 
-mod capture;
+pub mod capture;
 mod host;
 
-pub use capture::Capture;
 pub use host::Host;
 
 use ha_vip::MacAddress;
