@@ -5,12 +5,14 @@
 mod announce_lab;
 
 use announce_lab::capture::Capture;
-use announce_lab::{BOTH, Host, Lab, VIRTUAL, until};
+use announce_lab::{BOTH, Host, Lab, VIRTUAL, VIRTUAL_6, until};
 use ha_vip::MacAddress;
 use ha_vip::announce::{Announcer, Schedule};
 use ha_vip::conflict::{
     Conflict, ConflictSink, DefendWith, Policy, ProbeAnswer, ProbePlan, Verdict, Watcher, WatcherState, probe,
 };
+use ha_vip::frame::{Advertisement, Arp};
+use ha_vip::packet::PacketSender;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,6 +104,16 @@ fn a_client_that_asks_at_the_old_place_is_told_again() {
 
 #[test]
 #[ignore = "needs network namespaces"]
+fn a_watcher_whose_interface_got_another_mac_is_lost() {
+    let lab = Lab::new();
+    let (watcher, _) = watcher(&lab.a, Policy::Defend, &announcer(&lab.a, once()));
+    lab.a.ip("link set lan0 address 02:77:00:00:00:99");
+    let lost = "has the link-layer address";
+    until("it is lost", || matches!(watcher.state(), WatcherState::Lost { reason } if reason.contains(lost)));
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
 fn giving_up_is_told_once_and_nothing_is_announced_any_more() {
     let lab = Lab::new();
     let winner = announcer(&lab.a, once());
@@ -145,6 +157,31 @@ fn a_probe_without_a_cable_knows_nothing() {
     lab.a.ip("link del lan0");
     let gone = probe(&*lab.a.space(), &nic, VIRTUAL.into(), ProbePlan::default(), &[]);
     assert!(matches!(&gone, ProbeAnswer::Unknown(why) if why.contains("is gone")), "{gone:?}");
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_claim_in_another_vlan_is_none_of_ours() {
+    let lab = Lab::new();
+    let (watcher, told) = watcher(&lab.a, Policy::Defend, &announcer(&lab.a, once()));
+    BOTH.into_iter().for_each(|address| watcher.hold(address));
+    let sender = PacketSender::open(&*lab.b.space(), &lab.b.nic()).unwrap();
+    let claims = [
+        Arp::gratuitous_request(VIRTUAL, lab.b.mac).broadcast(),
+        Advertisement::unsolicited(VIRTUAL_6, lab.b.mac, false).multicast(lab.b.mac),
+    ];
+    let mut capture = Capture::at(&lab.a);
+    for (address, claim) in BOTH.into_iter().zip(claims) {
+        let tagged = [&claim[..12], &[0x81, 0, 0, 5], &claim[12..]].concat();
+        sender.send(&tagged).unwrap();
+        capture.wait_for(1, address, lab.b.mac); // the kernel has taken the tag off
+    }
+    // What is sent afterwards without a tag is heard afterwards.
+    let untagged = announcer(&lab.b, once());
+    untagged.announce_now(&lab.b.nic(), BOTH[1]).unwrap();
+    until("the claim without a tag is heard", || !told.lock().unwrap().is_empty());
+    let told = told.lock().unwrap();
+    assert_eq!((told.len(), told[0].address, told[0].count), (1, BOTH[1], 1), "{told:?}");
 }
 
 #[test]

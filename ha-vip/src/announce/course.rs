@@ -67,7 +67,7 @@ impl Course {
         }
         self.planned(self.step).filter(|due| *due <= now)?;
         let step = self.step;
-        while self.planned(self.step).is_some_and(|due| due <= now) {
+        while self.planned(self.step).is_some_and(|due| due <= now) && self.step < u64::MAX {
             self.step = self.jump(now);
         }
         Some(match step {
@@ -94,7 +94,7 @@ impl Course {
     /// The step behind the present one; of a repetition, the first one that is not over (after a long standstill there are
     /// many).
     fn jump(&self, now: Duration) -> u64 {
-        let following = self.step + 1;
+        let following = self.step.saturating_add(1);
         let (Some(this), Some(then)) = (self.planned(self.step), self.planned(following)) else {
             return following;
         };

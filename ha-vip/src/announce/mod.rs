@@ -7,6 +7,30 @@
 //! A neighbour that learnt the address of somebody else, from a claim that came after ours, goes on sending to him until its
 //! entry ends: half a minute and more. So the one who holds the address speaks *last*, always: after each claim heard
 //! ([`Announcer::conflict_heard`]) and once more when the other one has let go ([`Announcer::loser_released`]).
+//!
+//! ```no_run
+//! use ha_vip::announce::{Announce, Announcer};
+//! use ha_vip::conflict::{Conflict, DefendWith, Policy, Watcher};
+//! use ha_vip::packet::Here;
+//! use std::sync::Arc;
+//! # fn example(nic: ha_vip::Nic) -> Result<(), Box<dyn std::error::Error>> {
+//! let address = [10, 77, 0, 100].into();
+//! let announcer = Arc::new(Announcer::builder().start()?);
+//! let tell = |conflict: &Conflict| println!("{} is claimed by {}", conflict.address, conflict.mac);
+//! let sink = Arc::new(DefendWith { announcer: Arc::clone(&announcer), tell });
+//! let watcher = Watcher::start(&Here, &nic, Policy::Defend, &[], sink)?;
+//! announcer.prepare(&nic, address)?; // long before it is taken
+//!
+//! // The address was added to the interface in this very slot:
+//! announcer.announce_now(&nic, address)?;
+//! watcher.hold(address);
+//!
+//! // It is given up:
+//! watcher.release(address);
+//! announcer.withdraw(address);
+//! # Ok(())
+//! # }
+//! ```
 
 mod announcer;
 mod answer;

@@ -61,7 +61,8 @@ impl Schedule {
             return Some(instant);
         }
         let last = self.burst.last().copied().unwrap_or_default();
-        let times = u32::try_from(step + 1 - self.burst.len() as u64).unwrap_or(u32::MAX);
+        let times = step.saturating_add(1).saturating_sub(self.burst.len() as u64);
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
         self.repeat.map(|repeat| last.saturating_add(repeat.saturating_mul(times)))
     }
 
@@ -92,6 +93,6 @@ mod tests {
         let schedule = Schedule::default().with_burst(&many).with_repeat(Some(Duration::ZERO));
         assert!(schedule.is_burst(63) && !schedule.is_burst(64));
         assert_eq!(schedule.at(64), Some(MILLIS(63 + 1000)));
-        assert!(schedule.at(u64::MAX - 1).is_some());
+        assert!(schedule.at(u64::MAX).is_some());
     }
 }

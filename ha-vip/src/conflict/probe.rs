@@ -5,6 +5,9 @@ use crate::frame::{Arp, Heard, Solicitation};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// One wait of a probe at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// How it is asked.
 ///
 /// RFC 5227 asks three times with 1 to 2 s between, after a random wait of up to 1 s, and waits 2 s for an answer: 7 s or so,
@@ -38,17 +41,17 @@ impl ProbePlan {
         self
     }
 
-    /// The time between two questions.
+    /// The time between two questions, at most 10 s.
     #[must_use]
-    pub const fn spacing(mut self, spacing: Duration) -> Self {
-        self.spacing = spacing;
+    pub fn spacing(mut self, spacing: Duration) -> Self {
+        self.spacing = spacing.min(LONGEST_WAIT);
         self
     }
 
-    /// How long after the last question an answer is waited for.
+    /// How long after the last question an answer is waited for, at most 10 s.
     #[must_use]
-    pub const fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.min(LONGEST_WAIT);
         self
     }
 

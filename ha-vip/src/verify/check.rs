@@ -80,10 +80,10 @@ impl OutsideCheck {
     }
 
     /// How often a witness is asked that does not confirm, 1 to 20 times, and how long each answer is waited for. Default
-    /// 3 times, 100 ms.
+    /// 3 times, 100 ms; at most 10 s.
     #[must_use]
     pub fn attempts(mut self, attempts: u16, spacing: Duration) -> Self {
-        (self.attempts, self.spacing) = (attempts.clamp(1, 20), spacing);
+        (self.attempts, self.spacing) = (attempts.clamp(1, 20), spacing.min(Duration::from_secs(10)));
         self
     }
 
