@@ -32,16 +32,22 @@
 //! `docs/VIP.md` has the whole story.
 
 mod accept;
+pub mod announce;
 mod backend;
+pub mod conflict;
 pub mod exec;
+pub mod frame;
 pub mod kernel;
 pub mod linux;
 mod loopback;
 mod nic;
+pub mod packet;
 mod ports;
 mod resource;
 pub mod route;
 mod socket;
+mod sys;
+pub mod verify;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
