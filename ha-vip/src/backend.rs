@@ -27,6 +27,14 @@ pub trait AddressBackend: Send + Sync {
     /// # Errors
     /// [`AddressError::Foreign`] with what it serves instead.
     fn check(&self, address: IpAddr) -> Result<(), AddressError>;
+    /// Asks the network whether somebody else has one of `addresses`. Called before [`acquire`](Self::acquire) where no proof
+    /// says that the former owner has stopped; may take a fraction of a second. Default: nobody is asked.
+    ///
+    /// # Errors
+    /// [`AddressError`] if somebody has: the address is not taken then.
+    async fn check_free(&self, _addresses: &[IpAddr]) -> Result<(), AddressError> {
+        Ok(())
+    }
     /// Answers at `addresses` from now on, and no longer than the permission in `token` is renewed.
     ///
     /// # Errors
@@ -42,6 +50,9 @@ pub trait AddressBackend: Send + Sync {
     /// How to take `addresses` away after this process is dead; stored before each `acquire`. `None` if the
     /// effect ends with the process.
     fn undo(&self, addresses: &[IpAddr]) -> Option<Undo>;
+    /// The other node has let the addresses go, as this one knows by now: whoever still believes it is told again. Default:
+    /// nobody is.
+    fn peer_released(&self) {}
     /// Connections to `at`, prepared now and open only while its address is held.
     ///
     /// # Errors
@@ -100,6 +111,12 @@ pub enum AddressError {
     AnyPort {
         /// The address.
         address: IpAddr,
+    },
+    /// Whether the address is free was not found out.
+    #[error("the network could not be asked whether the address is free: {reason}")]
+    Unasked {
+        /// Why not.
+        reason: String,
     },
     /// Nothing to serve.
     #[error("no address was given; expected at least one")]

@@ -1,5 +1,6 @@
 //! Addresses as a resource of a group.
 
+use crate::conflict::probe_is_needless;
 use crate::linux::{AddressSpec, LinuxBuilder};
 use crate::route::RouteBuilder;
 use crate::{AcceptSource, AddressBackend, AddressError, Holding};
@@ -101,6 +102,12 @@ impl VirtualIp {
         self.backend.holding(&self.addresses).await
     }
 
+    /// The other node has let the addresses go (it released them, or was fenced): announces them once more, so that nothing
+    /// that it said stays the last word. Does nothing while they are not held.
+    pub fn peer_released(&self) {
+        self.backend.peer_released();
+    }
+
     fn failed(&self, reason: impl fmt::Display) -> ResourceError {
         ResourceError::new(&self.name, reason)
     }
@@ -126,6 +133,9 @@ impl Resource for VirtualIp {
             return Err(self.failed("the start was given up before it began"));
         }
         ctx.token().check(ctx.now()).map_err(|e| self.failed(e))?;
+        if !ctx.proof().is_some_and(probe_is_needless) {
+            self.backend.check_free(&self.addresses).await.map_err(|e| self.failed(e))?;
+        }
         if let Some(undo) = self.backend.undo(&self.addresses) {
             ctx.remember_undo(undo).map_err(|e| self.failed(e))?;
         }

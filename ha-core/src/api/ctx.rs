@@ -1,6 +1,6 @@
 //! What an operation knows and may use: deadline, cancellation, permission, time.
 
-use crate::{Epoch, Instant, TokenCell, Undo};
+use crate::{Epoch, Instant, StopProof, TokenCell, Undo};
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
@@ -41,13 +41,27 @@ pub struct Ctx {
     epoch: Epoch,
     deadline: Instant,
     token: TokenCell,
+    proof: Option<StopProof>,
 }
 
 impl Ctx {
     /// A context for an operation in `epoch` that is given up at `deadline`.
     #[must_use]
     pub fn new(environment: Arc<dyn Environment>, epoch: Epoch, deadline: Instant, token: TokenCell) -> Self {
-        Self { environment, cancelled: Arc::default(), epoch, deadline, token }
+        Self { environment, cancelled: Arc::default(), epoch, deadline, token, proof: None }
+    }
+
+    /// The same in a grant that rests on `proof`.
+    #[must_use]
+    pub const fn with_proof(mut self, proof: Option<StopProof>) -> Self {
+        self.proof = proof;
+        self
+    }
+
+    /// Why the previous owner can no longer act: what the grant rests on. `None` if it is not known.
+    #[must_use]
+    pub const fn proof(&self) -> Option<&StopProof> {
+        self.proof.as_ref()
     }
 
     /// The boot clock.

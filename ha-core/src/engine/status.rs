@@ -98,6 +98,12 @@ impl Engine {
         Status { me: st.me, incarnation: st.incarnation, peer, groups, policy: st.record.policy.clone() }
     }
 
+    /// What this node's grant of the group rests on, if it owns the group.
+    #[must_use]
+    pub fn proof(&self, group: GroupId) -> Option<StopProof> {
+        if self.knows(group) { self.group(group).proof } else { None }
+    }
+
     /// The peer's part of [`Engine::status`].
     #[must_use]
     pub fn peer_status(&self) -> PeerStatus {

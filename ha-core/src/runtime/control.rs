@@ -349,7 +349,8 @@ impl Control {
                 }
             }
             Action::Op { op, group, target, kind, epoch, deadline } => {
-                self.operations.begin(Order { op, group, target, kind, epoch, deadline });
+                let proof = self.engine.proof(group);
+                self.operations.begin(Order { op, group, target, kind, epoch, deadline, proof });
             }
             Action::Cancel { op } => self.operations.cancel(op),
             Action::FenceQuery { op, .. } => self.order_fence(op, FenceOrder::Query),

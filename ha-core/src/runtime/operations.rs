@@ -10,7 +10,7 @@ use super::arrivals::{Arrival, ArrivalSender};
 use super::environment::{AgentEnvironment, Surroundings};
 use crate::api::{Ctx, ResourceError};
 use crate::engine::{OpKind, OpResult, OpTarget};
-use crate::{Epoch, GroupId, Instant, OpId};
+use crate::{Epoch, GroupId, Instant, OpId, StopProof};
 use futures::FutureExt;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(super) struct Order {
     pub(super) kind: OpKind,
     pub(super) epoch: Epoch,
     pub(super) deadline: Instant,
+    /// What the grant rests on.
+    pub(super) proof: Option<StopProof>,
 }
 
 impl Order {
@@ -149,7 +151,8 @@ impl Operations {
             .entry((order.group, order.target))
             .or_insert_with(|| Arc::new(AgentEnvironment::new(self.around.clone(), order.group)))
             .clone();
-        let ctx = Ctx::new(environment.clone(), order.epoch, order.deadline, group.token.clone());
+        let ctx = Ctx::new(environment.clone(), order.epoch, order.deadline, group.token.clone())
+            .with_proof(order.proof);
         self.running.insert(order.op, Running { order, ctx: ctx.clone(), undoing });
         self.around.handle.spawn(carry_out(agent, order, ctx, environment, completion));
     }

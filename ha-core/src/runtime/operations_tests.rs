@@ -117,6 +117,7 @@ impl Bench {
             kind,
             epoch: Epoch(3),
             deadline,
+            proof: None,
         });
     }
 

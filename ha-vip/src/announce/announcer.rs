@@ -239,7 +239,7 @@ impl Announce for Announcer {
         }
     }
 
-    fn withdraw(&self, address: IpAddr) {
+    fn withdraw(&self, _: &Nic, address: IpAddr) {
         if let Some(place) = self.inner.state().places.get_mut(&address) {
             place.course = None;
         }

@@ -27,7 +27,7 @@
 //!
 //! // It is given up:
 //! watcher.release(address);
-//! announcer.withdraw(address);
+//! announcer.withdraw(&nic, address);
 //! # Ok(())
 //! # }
 //! ```
@@ -57,5 +57,7 @@ pub trait Announce: Send + Sync {
     fn announce(&self, nic: &Nic, address: IpAddr);
 
     /// Says nothing about `address` any more: when this has returned, no frame goes out.
-    fn withdraw(&self, address: IpAddr);
+    fn withdraw(&self, nic: &Nic, address: IpAddr) {
+        let _nothing_to_end = (nic, address);
+    }
 }

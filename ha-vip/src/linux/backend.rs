@@ -50,6 +50,15 @@ impl AddressBackend for LinuxAddresses {
         })
     }
 
+    async fn check_free(&self, _: &[IpAddr]) -> Result<(), AddressError> {
+        let core = Arc::clone(&self.core);
+        let asked = tokio::task::spawn_blocking(move || core.check_free());
+        match asked.await {
+            Ok(answer) => Ok(answer?),
+            Err(ended) => Err(AddressError::Unasked { reason: ended.to_string() }),
+        }
+    }
+
     async fn acquire(&self, addresses: &[IpAddr], token: &TokenCell) -> Result<(), AddressError> {
         addresses.iter().try_for_each(|address| self.check(*address))?;
         self.core.acquire(token)?;
@@ -70,6 +79,12 @@ impl AddressBackend for LinuxAddresses {
 
     async fn holding(&self, _: &[IpAddr]) -> Holding {
         self.core.look()
+    }
+
+    fn peer_released(&self) {
+        if let Some(voice) = &self.core.plan.voice {
+            voice.loser_released();
+        }
     }
 
     fn undo(&self, _: &[IpAddr]) -> Option<Undo> {

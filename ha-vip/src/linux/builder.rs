@@ -7,12 +7,16 @@ use super::keeper::Keeper;
 use super::lifetime::kernel_seconds;
 use super::path::{RouteSpec, RuleSpec};
 use super::plan::{DuplicateDetection, LinkLoss, Plan};
-use super::{AddressSpec, Announce, LinuxError, VirtualMac};
+use super::voice::{Voice, VoicePlan};
+use super::{AddressSpec, Announce, ConflictListener, LinuxError, VirtualMac};
 use crate::VirtualIp;
+use crate::announce::Schedule;
+use crate::conflict::{Policy, ProbePlan};
 use crate::kernel::{Capability, Events, Lifetime, NetNamespace, Waker};
 use crate::ports::Ports;
 use crate::socket::prepare_anywhere;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +28,7 @@ const LONGEST_GATE: Duration = Duration::from_secs(10);
 /// Builds a [`VirtualIp`] of addresses on Linux interfaces; begun by [`VirtualIp::linux`].
 pub struct LinuxBuilder {
     plan: Plan,
+    voice: Option<VoicePlan>,
     asked: Option<Duration>,
     farewell: Vec<u8>,
 }
@@ -39,11 +44,12 @@ impl LinuxBuilder {
             lifetime: Lifetime::Forever,
             gate: None,
             announce: None,
+            voice: None,
             virtual_mac: None,
             link_loss: LinkLoss::default(),
             detection: DuplicateDetection::default(),
         };
-        Self { plan, asked: Some(DEFAULT_LIFETIME), farewell: Vec::new() }
+        Self { plan, voice: Some(VoicePlan::default()), asked: Some(DEFAULT_LIFETIME), farewell: Vec::new() }
     }
 
     /// In this network namespace. Default: the process's own.
@@ -76,10 +82,57 @@ impl LinuxBuilder {
         self
     }
 
-    /// Tells of each address as soon as the kernel has it.
+    /// Tells `announce` of each address as soon as the kernel has it, instead of announcing it, defending it and having it
+    /// verified.
     #[must_use]
     pub fn announce(mut self, announce: Arc<dyn Announce>) -> Self {
-        self.plan.announce = Some(announce);
+        (self.plan.announce, self.voice) = (Some(announce), None);
+        self
+    }
+
+    /// Tells nobody, hears no foreign claims and needs no `CAP_NET_RAW`. For interfaces without neighbours.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        (self.plan.announce, self.voice) = (None, None);
+        self
+    }
+
+    /// When the addresses are announced.
+    #[must_use]
+    pub fn schedule(self, schedule: Schedule) -> Self {
+        self.with_voice(|voice| voice.schedule = schedule)
+    }
+
+    /// What happens when somebody else claims an address that is held. Default: it is announced again, always.
+    #[must_use]
+    pub fn on_conflict(self, policy: Policy) -> Self {
+        self.with_voice(|voice| voice.policy = policy)
+    }
+
+    /// Is told of foreign claims.
+    #[must_use]
+    pub fn conflicts(self, listener: ConflictListener) -> Self {
+        self.with_voice(|voice| voice.listener = Some(listener))
+    }
+
+    /// Asks this neighbour (the gateway, say) after each take whether it believes the address here; who does not makes the
+    /// health *degraded*, and is told again.
+    #[must_use]
+    pub fn witness(self, witness: IpAddr) -> Self {
+        self.with_voice(|voice| voice.witnesses.push(witness))
+    }
+
+    /// How it is asked before a take whether somebody else has an address, where no proof makes that needless
+    /// ([`probe_is_needless`](crate::conflict::probe_is_needless)).
+    #[must_use]
+    pub fn probing(self, probing: ProbePlan) -> Self {
+        self.with_voice(|voice| voice.probing = probing)
+    }
+
+    fn with_voice(mut self, change: impl FnOnce(&mut VoicePlan)) -> Self {
+        if let Some(voice) = &mut self.voice {
+            change(voice);
+        }
         self
     }
 
@@ -144,6 +197,12 @@ impl LinuxBuilder {
             self.plan.link_of(&mut holder.kernel, spec)?;
         }
         holder.take(&self.plan)?;
+        if let Some(voice) = self.voice.take() {
+            let voice = Arc::new(Voice::start(voice, &self.plan.namespace)?);
+            voice.prepare(&self.plan.placed_in_advance(&mut holder.kernel)?)?;
+            self.plan.announce = Some(Arc::clone(&voice) as Arc<dyn Announce>);
+            self.plan.voice = Some(voice);
+        }
         let events = Events::open(&self.plan.namespace)?;
         let namespace = self.plan.namespace.clone();
         let ports =

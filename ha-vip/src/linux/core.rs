@@ -3,6 +3,7 @@
 use super::LinuxError;
 use super::holder::Holder;
 use super::plan::Plan;
+use super::voice::Trouble;
 use crate::Holding;
 use crate::kernel::{AddressFlags, Event, Waker};
 use ha_core::api::Clock;
@@ -68,6 +69,9 @@ impl Core {
         }
         let now = BootClock.now();
         let Ok(permission) = token.check(now) else { return Err(LinuxError::NotPermitted) };
+        if let Some(voice) = &self.plan.voice {
+            voice.speak_for(token);
+        }
         if let Err(error) = holder.put(&self.plan, self.gate_span(permission, now)) {
             *serving = None;
             return Err(error);
@@ -99,8 +103,28 @@ impl Core {
             Ok(Holding::NotHeld | Holding::Broken { .. }) if is_suspended => {
                 Holding::Degraded { found: "suspended: the permission ran out and is being confirmed".into() }
             }
+            Ok(Holding::Held) => self.heard_of(),
             Ok(holding) => holding,
             Err(error) => Holding::Unknown { reason: error.to_string() },
+        }
+    }
+
+    /// The kernel has everything in place: what the network says of it.
+    fn heard_of(&self) -> Holding {
+        match self.plan.voice.as_ref().and_then(|voice| voice.trouble()) {
+            None => Holding::Held,
+            Some(Trouble::GivenUp(found)) => Holding::Broken { found },
+            Some(Trouble::Doubted(found)) => Holding::Degraded { found },
+        }
+    }
+
+    /// Whether somebody else has one of the addresses. Waits for answers; nothing is locked meanwhile.
+    pub(crate) fn check_free(&self) -> Result<(), LinuxError> {
+        let Some(voice) = &self.plan.voice else { return Ok(()) };
+        let placed = self.plan.place(&mut self.state().holder.kernel)?;
+        match voice.probe(&placed) {
+            None => Ok(()),
+            Some((address, mac)) => Err(LinuxError::TakenBy { address, mac }),
         }
     }
 

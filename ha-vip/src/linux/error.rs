@@ -29,6 +29,17 @@ pub enum LinuxError {
         /// Its release.
         found: String,
     },
+    /// Another host answered for an address that was to be taken.
+    #[error("{address} is in use by {mac}; expected it free: find that host (it may be the other node, not stopped) and take the address from it")]
+    TakenBy {
+        /// The address.
+        address: IpAddr,
+        /// Who has it.
+        mac: crate::MacAddress,
+    },
+    /// The address cannot be announced, or foreign claims of it cannot be heard.
+    #[error(transparent)]
+    Announce(#[from] crate::announce::AnnounceError),
     /// Nothing to serve.
     #[error("no address was given; expected at least one, as in 10.77.0.100/24@lan0")]
     NoAddress,

@@ -25,7 +25,7 @@
 //! | `gate` | the same in milliseconds, by nftables |
 //! | `virtual_mac`, `settings` | a link-layer address that moves along |
 //! | `undo` | what the guardian does |
-//! | `hook` | who is told |
+//! | `voice` | what the network is told and asked: announcements, conflicts, verification |
 
 mod backend;
 mod builder;
@@ -33,7 +33,6 @@ mod core;
 mod error;
 mod gate;
 mod holder;
-mod hook;
 mod keeper;
 mod lifetime;
 mod path;
@@ -42,15 +41,17 @@ mod settings;
 mod spec;
 mod undo;
 mod virtual_mac;
+mod voice;
 
 pub use backend::LinuxAddresses;
 pub use builder::{DEFAULT_LIFETIME, LinuxBuilder};
 pub use error::LinuxError;
 pub use gate::Gate;
-pub use hook::Announce;
+pub use crate::announce::Announce;
 pub use lifetime::lifetime_bound;
 pub use path::{PathError, RouteSpec, RuleSpec};
 pub use plan::{DuplicateDetection, LinkLoss};
 pub use spec::{AddressSpec, Scope, SpecError};
 pub use undo::{UNDO_KIND, undo, verify};
 pub use virtual_mac::VirtualMac;
+pub use voice::ConflictListener;

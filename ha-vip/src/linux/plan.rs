@@ -1,6 +1,7 @@
 //! What is to be served, and on which interfaces that is now.
 
 use super::path::{RouteSpec, RuleSpec};
+use super::voice::Voice;
 use super::{AddressSpec, Announce, LinuxError, VirtualMac};
 use crate::Nic;
 use crate::kernel::{Address, AddressFlags, Lifetime, Link, NetNamespace, Route, Rtnetlink};
@@ -53,6 +54,7 @@ pub(crate) struct Plan {
     pub(crate) lifetime: Lifetime,
     pub(crate) gate: Option<Duration>,
     pub(crate) announce: Option<Arc<dyn Announce>>,
+    pub(crate) voice: Option<Arc<Voice>>,
     pub(crate) virtual_mac: Option<VirtualMac>,
     pub(crate) link_loss: LinkLoss,
     pub(crate) detection: DuplicateDetection,
@@ -112,8 +114,21 @@ impl Plan {
         common.ok_or(LinuxError::NoAddress)
     }
 
+    /// Where each address will go as things are, whatever the state of the interfaces.
+    pub(crate) fn placed_in_advance(&self, kernel: &mut Rtnetlink) -> Result<Vec<Placed>, LinuxError> {
+        self.place_where(kernel, |_| true)
+    }
+
     /// Where each address goes now. Refuses interfaces that are down; the virtual MAC's is raised later.
     pub(crate) fn place(&self, kernel: &mut Rtnetlink) -> Result<Vec<Placed>, LinuxError> {
+        self.place_where(kernel, |link| link.is_up)
+    }
+
+    fn place_where(
+        &self,
+        kernel: &mut Rtnetlink,
+        is_usable: impl Fn(&Link) -> bool,
+    ) -> Result<Vec<Placed>, LinuxError> {
         let mut placed: Vec<Placed> = Vec::with_capacity(self.specs.len());
         let mut known: Vec<Link> = Vec::new();
         let vmac = self.virtual_mac.as_ref().map(|v| kernel.link_named(&v.name)).transpose()?;
@@ -122,7 +137,7 @@ impl Plan {
                 Some(link) => link.clone(),
                 None => self.link_of(kernel, spec)?,
             };
-            if !below.is_up {
+            if !is_usable(&below) {
                 return Err(LinuxError::NicDown { nic: below.nic.name, address: spec.address() });
             }
             let nic = vmac.as_ref().map_or_else(|| below.nic.clone(), |link| link.nic.clone());
