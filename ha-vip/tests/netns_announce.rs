@@ -7,8 +7,8 @@ mod announce_lab;
 
 use announce_lab::capture::Capture;
 use announce_lab::{BOTH, CLIENT, CLIENT_6, Host, Lab, VIRTUAL, VIRTUAL_6, until};
-use ha_vip::MacAddress;
 use ha_vip::announce::{Announce, AnnounceError, Announcer, AnnouncerBuilder, Schedule};
+use ha_vip::{MacAddress, Nic};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,6 +104,52 @@ fn the_first_frames_are_sent_before_the_call_returns() {
         took.sort_unstable();
         println!("{address}: median {:?}, 99 % {:?}, longest {:?}", took[500], took[990], took[999]);
     }
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_hundred_addresses_are_announced_at_once() {
+    let lab = Lab::new();
+    let mut capture = Capture::at(&lab.client);
+    let burst = Schedule::default().with_burst(&[Duration::from_millis(50)]).with_repeat(None);
+    let announcer = announcer(&lab.a).schedule(burst).start().unwrap();
+    let nic = lab.a.nic();
+    let addresses: Vec<IpAddr> = (100..200).map(|last| IpAddr::from([10, 77, 0, last])).collect();
+    addresses.iter().for_each(|address| announcer.prepare(&nic, *address).unwrap());
+    let began = Instant::now();
+    addresses.iter().for_each(|address| announcer.announce_now(&nic, *address).unwrap());
+    println!("a hundred first announcements: {:?}", began.elapsed());
+    for address in addresses {
+        capture.wait_for(4, address, lab.a.mac);
+        assert_eq!(announcer.progress(address).unwrap().failed, 0);
+    }
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_list_of_neighbours_that_panics_is_told_at_the_next_take() {
+    let lab = Lab::new();
+    let broken = |_: &_| panic!("a test of a closure that panics");
+    let burst = Schedule::default().with_burst(&[Duration::from_millis(1)]);
+    let announcer = announcer(&lab.a).schedule(burst).neighbours(Arc::new(broken)).start().unwrap();
+    until("it is told", || {
+        matches!(announcer.announce_now(&lab.a.nic(), VIRTUAL.into()), Err(AnnounceError::ThreadEnded))
+    });
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn an_interface_with_a_new_mac_is_announced_after_it_was_prepared_anew() {
+    let lab = Lab::new();
+    let mut capture = Capture::at(&lab.client);
+    let announcer = announcer(&lab.a).schedule(once()).start().unwrap();
+    announcer.prepare(&lab.a.nic(), VIRTUAL.into()).unwrap();
+    lab.a.ip("link set lan0 address 02:77:00:00:00:99");
+    let nic = Nic { mac: MacAddress([2, 0x77, 0, 0, 0, 0x99]), ..lab.a.nic() };
+    announcer.announce_now(&nic, VIRTUAL.into()).unwrap();
+    capture.wait_for(2, VIRTUAL.into(), nic.mac);
+    assert!(capture.claims(VIRTUAL.into(), lab.a.mac).is_empty());
+    assert!(announcer.announce_now(&lab.a.nic(), VIRTUAL.into()).is_err(), "it has that MAC no more");
 }
 
 #[test]

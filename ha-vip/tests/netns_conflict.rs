@@ -186,6 +186,34 @@ fn a_claim_in_another_vlan_is_none_of_ours() {
 
 #[test]
 #[ignore = "needs network namespaces"]
+fn a_watcher_may_be_dropped_by_its_own_sink_and_one_whose_sink_panics_says_so() {
+    let lab = Lab::new();
+    let kept: Arc<Mutex<Option<Watcher>>> = Arc::default();
+    let theirs = Arc::clone(&kept);
+    let defender = announcer(&lab.a, once());
+    let dropping = DefendWith {
+        announcer: Arc::clone(&defender),
+        tell: move |_: &Conflict| drop(theirs.lock().unwrap().take()),
+    };
+    let panicking =
+        DefendWith { announcer: defender, tell: |_: &Conflict| panic!("a test of a sink that panics") };
+    let start = |sink: Arc<dyn ConflictSink>| {
+        let watcher = Watcher::start(&*lab.a.space(), &lab.a.nic(), Policy::Defend, &[], sink).unwrap();
+        watcher.hold(VIRTUAL.into());
+        watcher
+    };
+    *kept.lock().unwrap() = Some(start(Arc::new(dropping)));
+    let broken = start(Arc::new(panicking));
+    announcer(&lab.b, once()).announce_now(&lab.b.nic(), VIRTUAL.into()).unwrap();
+    until("it was dropped", || kept.lock().unwrap().is_none());
+    until(
+        "it says so",
+        || matches!(broken.state(), WatcherState::Lost { reason } if reason.contains("panicked")),
+    );
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
 fn a_watcher_says_when_it_is_deaf() {
     let lab = Lab::new();
     let (watcher, _) = watcher(&lab.a, Policy::Defend, &announcer(&lab.a, once()));

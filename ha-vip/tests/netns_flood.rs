@@ -8,7 +8,7 @@ use announce_lab::{Lab, VIRTUAL, VIRTUAL_6, until};
 use ha_vip::MacAddress;
 use ha_vip::announce::{Announcer, Schedule};
 use ha_vip::conflict::{Conflict, DefendWith, Policy, Watcher, WatcherState};
-use ha_vip::frame::Arp;
+use ha_vip::frame::{Advertisement, Arp};
 use ha_vip::packet::PacketSender;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -32,13 +32,17 @@ fn scramble(state: &mut u64) -> u64 {
 fn hostile(state: &mut u64) -> Vec<u8> {
     let mac = MacAddress([2, 9, (scramble(state) >> 8) as u8, 1, (scramble(state) >> 16) as u8, 1]);
     let mut frame = Arp::gratuitous_reply(VIRTUAL, mac).broadcast();
-    match scramble(state) % 4 {
+    match scramble(state) % 5 {
         0 => frame.truncate(14 + (scramble(state) % 29) as usize),
         1 => {
             let at = 14 + (scramble(state) % 28) as usize;
             frame[at] = scramble(state) as u8;
         }
         2 => frame[6..12].copy_from_slice(&[0x02, 0x77, 0, 0, 0, 11]), // as if the winner had sent it
+        3 => {
+            frame = Advertisement::unsolicited(VIRTUAL_6, mac, false).multicast(mac);
+            frame[54 + (scramble(state) % 32) as usize] ^= 1 + (scramble(state) % 255) as u8; // the sum is wrong now
+        }
         _ => {}
     }
     frame
@@ -74,6 +78,7 @@ fn a_flood_of_hostile_frames_costs_a_bounded_amount_and_a_real_claim_is_heard_af
     println!("{sent} frames in {:?}: {frames} looked at, {answers} answers", started.elapsed());
 
     lab.b.add(VIRTUAL_6.into());
+    assert!(told.lock().unwrap().iter().all(|conflict| conflict.address == IpAddr::from(VIRTUAL)));
     let loser = Announcer::builder().namespace(lab.b.space()).start().unwrap();
     loser.announce_now(&lab.b.nic(), VIRTUAL_6.into()).unwrap();
     until("the real claim is heard", || {

@@ -161,7 +161,7 @@ impl Announcer {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare); [`AnnounceError::NotPermitted`]: nothing follows. If a frame could not be sent the
-    /// others follow nevertheless.
+    /// others follow nevertheless; [`AnnounceError::ThreadEnded`]: none does.
     pub fn announce_now(&self, nic: &Nic, address: IpAddr) -> Result<(), AnnounceError> {
         if !self.inner.state().places.get(&address).is_some_and(|place| place.nic() == nic) {
             self.prepare(nic, address)?;
@@ -181,6 +181,9 @@ impl Announcer {
         place.course = Some(course);
         drop(state);
         self.inner.changed.notify_all();
+        if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+            return Err(AnnounceError::ThreadEnded);
+        }
         Ok(sent?)
     }
 

@@ -29,6 +29,12 @@ pub enum AnnounceError {
     /// A frame could not be sent, or no socket opened. Later rounds try again.
     #[error(transparent)]
     Packet(#[from] PacketError),
+    /// The thread that sends later rounds has ended: a closure that it was given panicked. The first frames were sent; nothing
+    /// follows.
+    #[error(
+        "the thread that announces has ended (a closure it was given panicked); expected it to run: make a new announcer"
+    )]
+    ThreadEnded,
     /// The thread that sends later rounds could not be started.
     #[error("cannot start the thread that announces: {source}")]
     Thread {

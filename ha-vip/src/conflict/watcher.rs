@@ -92,7 +92,13 @@ impl Watcher {
     /// Whether it hears.
     #[must_use]
     pub fn state(&self) -> WatcherState {
-        self.shared.lock().state.clone()
+        match self.shared.lock().state.clone() {
+            lost @ WatcherState::Lost { .. } => lost,
+            _ if self.thread.as_ref().is_none_or(JoinHandle::is_finished) => {
+                WatcherState::Lost { reason: "its thread has ended: the sink panicked".into() }
+            }
+            state => state,
+        }
     }
 
     /// How many frames were looked at, and how often it rested as there were too many.
