@@ -30,7 +30,9 @@ pub enum LinuxError {
         found: String,
     },
     /// Another host answered for an address that was to be taken.
-    #[error("{address} is in use by {mac}; expected it free: find that host (it may be the other node, not stopped) and take the address from it")]
+    #[error(
+        "{address} is in use by {mac}; expected it free: find that host (it may be the other node, not stopped) and take the address from it"
+    )]
     TakenBy {
         /// The address.
         address: IpAddr,

@@ -43,11 +43,11 @@ mod undo;
 mod virtual_mac;
 mod voice;
 
+pub use crate::announce::Announce;
 pub use backend::LinuxAddresses;
 pub use builder::{DEFAULT_LIFETIME, LinuxBuilder};
 pub use error::LinuxError;
 pub use gate::Gate;
-pub use crate::announce::Announce;
 pub use lifetime::lifetime_bound;
 pub use path::{PathError, RouteSpec, RuleSpec};
 pub use plan::{DuplicateDetection, LinkLoss};

@@ -5,7 +5,7 @@
 use ha_core::api::{Clock, Ctx, Environment, Resource, ResourceError, UndoError};
 use ha_core::engine::Health;
 use ha_core::runtime::{BootClock, Unguarded};
-use ha_core::{Epoch, GroupId, Instant, TokenCell, Undo};
+use ha_core::{Epoch, GroupId, Instant, StopProof, TokenCell, Undo};
 use ha_vip::linux::{AddressSpec, Announce};
 use ha_vip::{Nic, VirtualIp};
 use std::net::IpAddr;
@@ -40,6 +40,11 @@ impl Serving {
 
     pub fn start(&self) -> Result<(), ResourceError> {
         self.runtime.block_on(self.address.start(&self.ctx()))
+    }
+
+    /// A start whose grant rests on `proof`.
+    pub fn start_on(&self, proof: StopProof) -> Result<(), ResourceError> {
+        self.runtime.block_on(self.address.start(&self.ctx().with_proof(Some(proof))))
     }
 
     pub fn stop(&self) -> Result<(), ResourceError> {

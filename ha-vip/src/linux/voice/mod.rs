@@ -8,8 +8,10 @@ mod outside;
 
 use super::Announce;
 use super::plan::Placed;
-use crate::announce::{Announcer, AnnounceError, Schedule};
-use crate::conflict::{Conflict, DefendWith, Policy, ProbeAnswer, ProbePlan, Verdict, Watcher, WatcherState, probe};
+use crate::announce::{AnnounceError, Announcer, Schedule};
+use crate::conflict::{
+    Conflict, DefendWith, Policy, ProbeAnswer, ProbePlan, Verdict, Watcher, WatcherState, probe,
+};
 use crate::kernel::{NetNamespace, Rtnetlink};
 use crate::packet::Namespace;
 use crate::{MacAddress, Nic};
