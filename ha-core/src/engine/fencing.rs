@@ -154,7 +154,7 @@ impl Engine {
 
     /// After a long gap of its own a node listens for as long as it would wait for the peer: that one may be
     /// back by now, as a new life even.
-    fn was_just_frozen(&self) -> bool {
+    pub(super) fn was_just_frozen(&self) -> bool {
         #[cfg(feature = "sabotage")]
         if self.is_broken(super::Sabotage::BlameThePeer) {
             return false;

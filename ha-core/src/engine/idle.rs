@@ -31,7 +31,9 @@ impl Engine {
             return;
         }
         if let Some(proof) = self.usable_proof(g).filter(|p| self.ends_spared(g, *p)) {
-            self.claim_group(g, proof);
+            if !self.must_listen(g) {
+                self.claim_group(g, proof);
+            }
             return;
         }
         self.answer_want(g);
@@ -202,6 +204,13 @@ impl Engine {
         self.st.peer.is_alive()
             && self.st.peer.incarnation() == Some(new)
             && !self.st.peer.claims.contains_key(&g)
+    }
+
+    /// Rule 9 for takeovers: what a node finds in its sockets when it wakes is as old as its gap. A later life of the peer
+    /// may own by now, on a proof of its own, and has the time to say so. With a third party the swap finds that out.
+    pub(super) fn must_listen(&self, g: GroupId) -> bool {
+        let silent = self.st.peer.is_alive() && !self.st.peer.claims.contains_key(&g);
+        !self.has_arbiter() && (self.was_just_frozen() || silent)
     }
 
     /// Rule 3: is this copy current, given this proof?

@@ -80,3 +80,36 @@ fn a_peer_that_could_not_hear_the_question_is_not_shot_when_it_can() {
         }
     }
 }
+
+/// A standby woke, found the release of a life that was over in its sockets, and acted on it: the next life owned already,
+/// told falsely that the standby is off.
+#[test]
+fn what_waited_in_the_sockets_of_a_frozen_standby_is_no_proof_when_it_wakes() {
+    for late in 0..30 {
+        let mut scenario = Scenario::quiet(late, plain());
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::Device(1, DeviceFault::Lies, seconds(9)));
+        cluster.inject(Fault::KillGuardian(0));
+        cluster.inject(Fault::PauseTree(1, ms(6000 + late * 7)));
+        cluster.run_for(ms(5500));
+        owns(&cluster, 0, MAIL);
+        cluster.run_for(seconds(3));
+        owns(&cluster, 0, MAIL);
+    }
+}
+
+/// Without a lie the same word counts, a little later.
+#[test]
+fn a_frozen_standby_takes_over_what_was_released_to_it_when_it_has_listened() {
+    for seed in 0..10 {
+        let mut cluster = served_with(seed, plain());
+        cluster.inject(Fault::KillGuardian(0));
+        cluster.inject(Fault::PauseTree(1, seconds(2)));
+        cluster.run_for(ms(100));
+        cluster.inject(Fault::PowerLoss(0, seconds(60)));
+        cluster.run_for(seconds(4));
+        owns(&cluster, 1, MAIL);
+    }
+}
