@@ -113,3 +113,25 @@ fn a_frozen_standby_takes_over_what_was_released_to_it_when_it_has_listened() {
         owns(&cluster, 1, MAIL);
     }
 }
+
+/// A life that found leftovers put its own address up, and was frozen and lied about: its address ended with its
+/// permission, as everybody's does.
+#[test]
+fn the_address_of_a_life_that_found_leftovers_ends_with_its_permission() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::quiet(seed, plain());
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::PauseTree(1, seconds(3)));
+        cluster.inject(Fault::UndoFails(0));
+        after(&mut cluster, &[Fault::KillEngine(0)], seconds(9));
+        owns(&cluster, 0, MAIL);
+        cluster.inject(Fault::Device(0, DeviceFault::Lies, seconds(4)));
+        cluster.inject(Fault::PauseTree(0, seconds(3)));
+        cluster.run_for(ms(2900));
+        assert_eq!(cluster.actor(MAIL), Some(1), "{}", cluster.timeline());
+        cluster.run_for(seconds(3));
+        owns(&cluster, 1, MAIL);
+    }
+}
