@@ -1,8 +1,9 @@
 //! What these scenarios and more seeds of the simulator showed, as directed tests named after it.
 
 use crate::support::*;
-use ha_core::engine::Question;
-use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Options, Scenario};
+use ha_core::config::GroupPolicy;
+use ha_core::engine::{Question, RoleName};
+use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Options, ResourceFault, Scenario};
 
 /// Each was told, by a lie about the other's frozen process or by its true power loss, that the other is off, and each
 /// jumped to the same epoch. Both would have gone on.
@@ -133,5 +134,51 @@ fn the_address_of_a_life_that_found_leftovers_ends_with_its_permission() {
         assert_eq!(cluster.actor(MAIL), Some(1), "{}", cluster.timeline());
         cluster.run_for(seconds(3));
         owns(&cluster, 1, MAIL);
+    }
+}
+
+/// Blank after the loss of its disk, the owner had a lower epoch than the standby once had: its release was taken for an old
+/// one, so that both waited, and when everything was cut, both shot at once.
+#[test]
+fn the_release_of_an_owner_with_a_lower_epoch_than_ones_own_counts() {
+    for seed in 0..10 {
+        let mut cluster = served_with(seed, plain());
+        cluster.inject(Fault::PowerLoss(0, seconds(7)));
+        after(&mut cluster, &[Fault::PowerLoss(1, seconds(1))], seconds(5));
+        owns(&cluster, 1, MAIL);
+        cluster.inject(Fault::ReplaceDisk(0, seconds(2)));
+        after(&mut cluster, &[Fault::PowerLoss(1, seconds(6))], seconds(10));
+        owns(&cluster, 0, MAIL);
+        let granted = |n| cluster.record(n).map(|r| r.group(MAIL).granted);
+        assert!(granted(0) < granted(1), "{}", cluster.timeline());
+        // Less than the owner waits for a successor.
+        after(&mut cluster, &[Fault::Switchover(0)], ms(800));
+        owns(&cluster, 1, MAIL);
+    }
+}
+
+/// The follower was released and its lead still stopping when everything was cut: the standby, which could not start the one
+/// without the other, took their owner for one without a reason to shoot.
+#[test]
+fn an_owner_that_gave_a_follower_up_and_its_standby_do_not_both_shoot() {
+    for seed in 0..10 {
+        let mut config = plain();
+        let mut web = group("web", 0);
+        web.policy = GroupPolicy::default().with_lead(Some(MAIL));
+        config.groups.push(web);
+        config.groups[0].resources[1].stop_timeout = seconds(4);
+        let mut cluster = served_with(seed, config);
+        owns(&cluster, 0, WEB);
+        cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::StopHangs));
+        cluster.inject(Fault::Switchover(0));
+        for _ in 0..200 {
+            cluster.run_for(ms(if role(&cluster, 0, WEB) == Some(RoleName::Standby) { 0 } else { 5 }));
+        }
+        assert_eq!(role(&cluster, 0, MAIL), Some(RoleName::Stopping), "{}", cluster.timeline());
+        // Both weights are known by then.
+        cluster.run_for(ms(200));
+        after(&mut cluster, &[Fault::Isolate(seconds(8))], seconds(3));
+        let shots = shots(&cluster);
+        assert_eq!(shots[0] + shots[1], 1, "{}", cluster.timeline());
     }
 }
