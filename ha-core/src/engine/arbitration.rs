@@ -222,7 +222,8 @@ impl Engine {
     pub(super) fn take_yielded(&mut self, g: GroupId, from: Incarnation, epoch: Epoch, nonce: Nonce) {
         let gr = self.group(g);
         let asked = gr.want.is_some_and(|w| w.epoch == epoch && w.nonce == nonce);
-        if !asked || !gr.is_idle() || self.st.leaving.is_some() || self.hold(g).is_some() {
+        let waits = self.hold(g).is_some() || self.must_listen(g);
+        if !asked || !gr.is_idle() || self.st.leaving.is_some() || waits {
             return;
         }
         let pristine =

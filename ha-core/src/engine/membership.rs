@@ -15,7 +15,8 @@ impl Engine {
         if self.st.wake == Instant::FAR || gap <= tolerance {
             return;
         }
-        if gap > self.st.stall || now.since(self.st.stall_at) > Duration::from_secs(1) {
+        let remembered = self.cfg.latest_dead().max(Duration::from_secs(1));
+        if gap > self.st.stall || now.since(self.st.stall_at) > remembered {
             self.st.stall = gap;
             self.st.stall_at = now;
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 impl Cluster {
     pub(super) fn fault(&mut self, fault: Fault) {
+        self.note_time_to_find_out();
         self.injected += 1;
         self.probes.hit("fault", fault.name());
         self.timeline.add(self.now, None, What::Fault(fault));

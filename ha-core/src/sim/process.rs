@@ -6,8 +6,8 @@ use super::node::{DataView, Guardian, Op, Process};
 use super::scenario::Moment;
 use super::timeline::What;
 use crate::engine::{
-    Action, Beat, Boot, Command, EndReason, Engine, Event as Report, EventKind, Input, LinkState, OpKind,
-    OpTarget, Permission, Predecessor, RoleName, Statement,
+    Action, Beat, Boot, Command, DetachStep, EndReason, Engine, Event as Report, EventKind, Input, LinkState,
+    OpKind, OpTarget, Permission, Predecessor, RoleName, Statement,
 };
 use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, StopProof};
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +48,7 @@ impl Cluster {
         let config = self.scenario.configs[node].clone();
         let now = self.local(node);
         let n = &mut self.nodes[node];
+        n.running.iter_mut().flatten().for_each(|r| r.found = r.there);
         n.kept.fill(None);
         if n.guardian == Guardian::Absent && self.scenario.guarded {
             n.guardian = Guardian::Running;
@@ -419,6 +420,9 @@ impl Cluster {
                 self.moment(node, Moment::Full);
             }
             EventKind::Shoot => self.moment(node, Moment::Shot),
+            EventKind::Detach { group, step: DetachStep::Adopted } => {
+                self.nodes[node].running[usize::from(group.0)].iter_mut().for_each(|r| r.found = false);
+            }
             EventKind::FenceLied { .. } => {
                 let delay = self.rng.range(1000, 4000) * MS;
                 self.after(delay, Event::Trust { node });

@@ -331,6 +331,11 @@ impl Cluster {
         };
         let standby = 1 - owner;
         let Some(epoch) = self.primary_epoch(owner, group) else { return };
+        let blank = self.mirrors[group].as_ref().is_some_and(|m| m.copies[standby].log.is_empty());
+        if blank && self.acting(owner, group).is_none() {
+            self.probes.hit("mirror", "nothing to a blank copy without a permission");
+            return;
+        }
         let lives = [0, 1].map(|n| self.life(n).unwrap_or(0));
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let granted = self.nodes[standby].record.group(id).granted;
