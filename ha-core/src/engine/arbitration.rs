@@ -176,7 +176,10 @@ impl Engine {
             held: self.is_held_there(g) || !self.lead_is_there(g),
         };
         let config = self.group_config(g);
-        Some(judge(config.mirrored, config.preferred, &me, &other))
+        let verdict = judge(config.mirrored, config.preferred, &me, &other);
+        // An operator's choice that is being written down: the question has been answered.
+        let answered = rec.set != self.st.record.group(g).set;
+        (!answered || verdict != Verdict::Ask(Question::Diverged)).then_some(verdict)
     }
 
     /// The peer took the group over after us and gave it up at once: it cannot run it.
