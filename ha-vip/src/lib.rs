@@ -30,6 +30,7 @@ mod backend;
 mod loopback;
 mod resource;
 mod socket;
+pub mod vrrp;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
