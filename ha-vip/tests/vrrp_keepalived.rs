@@ -5,10 +5,13 @@
 mod vrrp_lab;
 
 use ha_vip::vrrp::{Cause, Ipv4Checksum, Preempt, Priority, Refusal, VrrpEvent, VrrpSpeaker, VrrpState};
-use std::io::{BufRead, BufReader, Read};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 use vrrp_lab::keepalived::{Instance, Keepalived};
-use vrrp_lab::{Family, INTERVAL, Lab, VRID, event, is, until};
+use vrrp_lab::{Family, INTERVAL, Lab, PATIENCE, VRID, event, is, until};
 
 const OURS: u8 = 1;
 const THEIRS: u8 = 2;
@@ -70,7 +73,12 @@ async fn it_yields_to_us_and_takes_over_when_we_stop(family: Family) {
     let masters = keepalived.count("Entering MASTER STATE");
     let sent = ours.status().sent;
     until(&ours, "speaking on", |status| status.sent > sent + 5).await;
-    assert_eq!(keepalived.count("Entering MASTER STATE"), masters, "quiet while we speak:\n{}", keepalived.log());
+    assert_eq!(
+        keepalived.count("Entering MASTER STATE"),
+        masters,
+        "quiet while we speak:\n{}",
+        keepalived.log()
+    );
 
     ours.stop();
     keepalived.says_again("Entering MASTER STATE", masters);
@@ -90,40 +98,80 @@ async fn keepalived_yields_to_our_higher_priority_and_takes_over_when_we_stop_ov
     it_yields_to_us_and_takes_over_when_we_stop(Family::V6).await;
 }
 
-/// Not a test of its own: the process that the next ones kill.
+/// Not a test of its own: the process that others kill, freeze and deprive of privileges.
 #[tokio::test]
 #[ignore = "a process that another test starts"]
 async fn speaks_until_it_is_killed() {
     let family = if std::env::var("VRRP_FAMILY").unwrap() == "V6" { Family::V6 } else { Family::V4 };
+    let preempt =
+        std::env::var("VRRP_NEVER_PREEMPTS").map_or(Preempt::After(Duration::ZERO), |_| Preempt::Never);
     let builder = VrrpSpeaker::builder(VRID, "lan0").addresses([family.virtual_address()]);
-    let speaker = builder.priority(150).interval(INTERVAL).spawn().unwrap();
+    let speaker = match builder.priority(150).interval(INTERVAL).preempt(preempt).spawn() {
+        Ok(speaker) => speaker,
+        Err(error) => return println!("error: {error}"),
+    };
+    let mut events = speaker.events();
     speaker.permit(true);
-    is(&speaker, VrrpState::Active).await;
-    println!("active");
-    let _killed = std::io::stdin().read(&mut [0]);
+    while let Some(event) = events.next().await {
+        println!("{event:?} sent {}", speaker.status().sent);
+    }
 }
 
-fn in_a_process(lab: &Lab, family: Family) -> Child {
-    let program = std::env::current_exe().unwrap();
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &lab.namespace(OURS)]).arg(program);
-    command.args(["--exact", "speaks_until_it_is_killed", "--ignored", "--nocapture"]);
-    command.env("VRRP_FAMILY", format!("{family:?}")).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line.contains("active")), "it never became active");
-    child
+/// That process, ended when dropped.
+struct Process {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Process {
+    /// By way of `through` (a program with arguments that becomes it, or settings of `env`), in our namespace of the lab.
+    fn start(lab: &Lab, family: Family, through: &[&str]) -> Self {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &lab.namespace(OURS)])
+            .args(through)
+            .arg(std::env::current_exe().unwrap());
+        command.args(["--exact", "speaks_until_it_is_killed", "--ignored", "--nocapture"]);
+        command.env("VRRP_FAMILY", format!("{family:?}")).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (say, lines) = mpsc::channel();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || output.map_while(Result::ok).try_for_each(|line| say.send(line)));
+        Self { child, lines }
+    }
+
+    /// The next line with `words` in it.
+    fn says(&self, words: &str) -> String {
+        let mut said = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            if line.contains(words) {
+                return line;
+            }
+            said.push(line);
+        }
+        panic!("it never said {words:?}, but {said:#?}")
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap(), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 async fn it_takes_over_when_we_are_killed(family: Family) {
     let lab = Lab::new(2);
     let keepalived = Keepalived::start(&lab, THEIRS, &Instance::new(family, 100));
     keepalived.is_master();
-    let mut ours = in_a_process(&lab, family);
+    let ours = Process::start(&lab, family, &[]);
     keepalived.says_again("Entering BACKUP STATE", 1);
     let masters = keepalived.count("Entering MASTER STATE");
-    ours.kill().unwrap();
-    ours.wait().unwrap();
+    drop(ours);
     keepalived.says_again("Entering MASTER STATE", masters);
     let log = keepalived.log();
     assert!(!log.contains("received priority 0"), "we died without a word:\n{log}");
@@ -139,6 +187,38 @@ async fn keepalived_takes_over_when_our_process_is_killed_over_ipv4() {
 #[ignore = "needs network namespaces"]
 async fn keepalived_takes_over_when_our_process_is_killed_over_ipv6() {
     it_takes_over_when_we_are_killed(Family::V6).await;
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn frozen_until_keepalived_took_over_we_say_nothing_when_we_wake() {
+    let lab = Lab::new(2);
+    let ours = Process::start(&lab, Family::V4, &["env", "VRRP_NEVER_PREEMPTS=1"]);
+    ours.says("state: Active");
+    let keepalived = Keepalived::start(&lab, THEIRS, &Instance::new(Family::V4, 100));
+    ours.signal(Signal::STOP);
+    keepalived.is_master();
+    ours.signal(Signal::CONT);
+    ours.says("Overslept");
+    // It follows the lower one now, as it does not preempt. When that leaves it says nothing but what comes of it.
+    let log = keepalived.stop();
+    assert_eq!(log.matches("Entering BACKUP STATE").count(), 1, "master until its end:\n{log}");
+    ours.says("Released");
+    ours.says("state: Active");
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn an_ordinary_user_needs_cap_net_raw_and_nothing_else() {
+    let lab = Lab::new(1);
+    let nobody = |capabilities: &'static str| {
+        let mut through = vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        through.extend(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        Process::start(&lab, Family::V4, &through)
+    };
+    nobody("-all,+net_raw").says("state: Active");
+    let refused = nobody("-all").says("error");
+    assert!(refused.contains("CAP_NET_RAW"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +288,12 @@ async fn keepalived_refuses_the_checksum_of_rfc_9568_and_so_it_is_not_the_defaul
     ours.permit(true);
     is(&ours, VrrpState::Active).await;
     keepalived.says("Invalid VRRPv3 checksum");
-    assert_eq!(keepalived.count("Entering BACKUP STATE"), 1, "it does not listen to us:\n{}", keepalived.log());
+    assert_eq!(
+        keepalived.count("Entering BACKUP STATE"),
+        1,
+        "it does not listen to us:\n{}",
+        keepalived.log()
+    );
     until(&ours, "hearing it all the same", |status| status.heard > 3).await;
 }
 
@@ -217,7 +302,8 @@ async fn keepalived_refuses_the_checksum_of_rfc_9568_and_so_it_is_not_the_defaul
 async fn a_keepalived_of_version_2_is_named() {
     let lab = Lab::new(2);
     let ours = lab.speaker(OURS, Family::V4, 150).spawn().unwrap();
-    let keepalived = Keepalived::start(&lab, THEIRS, &Instance { version: 2, ..Instance::new(Family::V4, 90) });
+    let keepalived =
+        Keepalived::start(&lab, THEIRS, &Instance { version: 2, ..Instance::new(Family::V4, 90) });
     keepalived.is_master();
     let status = until(&ours, "refusing", |status| status.refused > 0).await;
     let (source_address, priority) = (Family::V4.of_node(THEIRS), Priority(90));

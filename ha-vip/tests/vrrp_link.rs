@@ -10,8 +10,8 @@ use ha_core::engine::Health;
 use ha_core::testkit::resource::ResourceTest;
 use ha_core::{Epoch, GroupId, Instant, TokenCell, Undo};
 use ha_vip::vrrp::{
-    AddressList, Admission, AdvertInterval, Audience, Cause, GROUP_V4, GROUP_V6, Ipv4Checksum, Priority, Refusal, Vrid,
-    VrrpAnnouncer, VrrpError, VrrpEvent, VrrpSpeaker, VrrpState, WhenOutranked,
+    AddressList, Admission, AdvertInterval, Audience, Cause, GROUP_V4, GROUP_V6, Ipv4Checksum, Priority,
+    Refusal, Vrid, VrrpAnnouncer, VrrpError, VrrpEvent, VrrpSpeaker, VrrpState, WhenOutranked,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -65,7 +65,11 @@ impl Attacker {
             same_addresses: true,
         };
         let interval = AdvertInterval::from_duration(INTERVAL).unwrap();
-        speaker.advertisement(Priority(priority), interval).encode(self.from, self.group, Ipv4Checksum::PseudoHeader)
+        speaker.advertisement(Priority(priority), interval).encode(
+            self.from,
+            self.group,
+            Ipv4Checksum::PseudoHeader,
+        )
     }
 
     fn send(&self, message: &[u8]) {
@@ -146,15 +150,17 @@ async fn a_flood_is_borne(family: Family) {
     let (before, began) = (ours.status(), std::time::Instant::now());
     let over = Arc::new(AtomicBool::new(false));
     let (ends, place) = (Ends(Arc::clone(&over)), Arc::clone(&lab));
-    let attack =
-        tokio::task::spawn_blocking(move || place.inside(HOSTILE, || flood(&Attacker::new(family, 255), &over)));
+    let attack = tokio::task::spawn_blocking(move || {
+        place.inside(HOSTILE, || flood(&Attacker::new(family, 255), &over))
+    });
     until(&ours, "refusing much", |status| status.refused > 20_000 && status.heard > 10_000).await;
     let borne = until(&ours, "speaking on", |status| status.sent > before.sent + 20).await;
     let took = began.elapsed();
     // In the midst of it a speaker that ranks higher is heard and yielded to.
     let higher = lab.speaker(2, family, 150).spawn().unwrap();
     higher.permit(true);
-    until(&ours, "yielding", |status| status.outranked_by.is_some_and(|by| by.priority == Priority(150))).await;
+    until(&ours, "yielding", |status| status.outranked_by.is_some_and(|by| by.priority == Priority(150)))
+        .await;
     drop(ends);
     let sent = attack.await.unwrap();
     assert_eq!(borne.state, VrrpState::Active, "nothing in it ranks higher");

@@ -4,8 +4,8 @@
 
 use ha_core::Instant;
 use ha_vip::vrrp::{
-    Action, AdvertInterval, Cause, Heard, Input, Ipv4Checksum, Machine, MachineConfig, Preempt, Priority, VrrpEvent,
-    VrrpState,
+    Action, AdvertInterval, Cause, Heard, Input, Ipv4Checksum, Machine, MachineConfig, Preempt, Priority,
+    VrrpEvent, VrrpState,
 };
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -69,7 +69,8 @@ fn without_permission_it_never_speaks() {
     let due = machine.deadline().unwrap();
     assert_eq!(machine.handle(due, Input::Tick), [Action::Report(VrrpEvent::Withheld { last: None })]);
     assert_eq!((machine.state(), machine.deadline()), (VrrpState::Backup, None));
-    for input in [Input::Tick, Input::Heard(heard(9, 0)), Input::Heard(heard(9, 1)), Input::Stopped(node(9))] {
+    for input in [Input::Tick, Input::Heard(heard(9, 0)), Input::Heard(heard(9, 1)), Input::Stopped(node(9))]
+    {
         assert_eq!(machine.handle(due + SECOND, input), [], "{input:?}");
     }
     // The permission comes when nobody has been there for long enough: no more waiting.
@@ -249,10 +250,7 @@ fn a_backup_that_wakes_late_listens_once_more() {
     let mut machine = backup(100, AT_ONCE);
     let due = machine.deadline().unwrap();
     let late = SECOND + Duration::from_nanos(1);
-    assert_eq!(
-        machine.handle(due + late, Input::Tick),
-        [Action::Report(VrrpEvent::WokeLate { late })]
-    );
+    assert_eq!(machine.handle(due + late, Input::Tick), [Action::Report(VrrpEvent::WokeLate { late })]);
     assert_eq!(machine.state(), VrrpState::Backup);
     let again = machine.deadline().unwrap();
     assert_eq!(again, due + late + AdvertInterval::DEFAULT.down(Priority(100)));
@@ -265,7 +263,13 @@ fn a_fault_silences_and_its_end_begins_anew() {
     let (mut machine, at) = active(100);
     let todo = machine.handle(at, Input::Fault(true));
     assert_eq!(todo, [Action::Advertise(Priority::RELEASE), entered(VrrpState::Fault, Cause::Fault)]);
-    for input in [Input::Fault(true), Input::Heard(heard(9, 1)), Input::Permit(false), Input::Permit(true), Input::Tick] {
+    for input in [
+        Input::Fault(true),
+        Input::Heard(heard(9, 1)),
+        Input::Permit(false),
+        Input::Permit(true),
+        Input::Tick,
+    ] {
         assert_eq!(machine.handle(at + SECOND, input), [], "{input:?}");
     }
     let todo = machine.handle(at + SECOND, Input::Fault(false));
@@ -300,7 +304,8 @@ fn play(machines: &mut [Machine], until: Instant, interval: AdvertInterval) -> V
         let Some((due, at)) = next.filter(|(due, _)| *due <= until) else { return order };
         now = due;
         // All whose time has come fire before anybody hears of it.
-        let firing: Vec<usize> = (0..machines.len()).filter(|i| machines[*i].deadline() == Some(due)).collect();
+        let firing: Vec<usize> =
+            (0..machines.len()).filter(|i| machines[*i].deadline() == Some(due)).collect();
         assert!(firing.contains(&at));
         let said: Vec<(usize, Vec<Action>)> =
             firing.into_iter().map(|i| (i, machines[i].handle(now, Input::Tick))).collect();
@@ -308,7 +313,9 @@ fn play(machines: &mut [Machine], until: Instant, interval: AdvertInterval) -> V
             for action in actions {
                 match action {
                     Action::Advertise(priority) => tell(machines, speaker, now, priority, interval),
-                    Action::Report(VrrpEvent::Entered { state: VrrpState::Active, .. }) => order.push(speaker),
+                    Action::Report(VrrpEvent::Entered { state: VrrpState::Active, .. }) => {
+                        order.push(speaker)
+                    }
                     Action::Report(_) => {}
                 }
             }
@@ -316,7 +323,13 @@ fn play(machines: &mut [Machine], until: Instant, interval: AdvertInterval) -> V
     }
 }
 
-fn tell(machines: &mut [Machine], speaker: usize, now: Instant, priority: Priority, interval: AdvertInterval) {
+fn tell(
+    machines: &mut [Machine],
+    speaker: usize,
+    now: Instant,
+    priority: Priority,
+    interval: AdvertInterval,
+) {
     let from = Heard { interval, ..heard(u8::try_from(speaker).unwrap() + 1, priority.0) };
     for (at, machine) in machines.iter_mut().enumerate() {
         if at != speaker {

@@ -3,21 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
 
 use ha_vip::vrrp::{
-    AddressList, Admission, AdvertInterval, Arrival, Audience, HOP_LIMIT, Heard, Ipv4Checksum, Priority, Refusal, Vrid,
+    AddressList, Admission, AdvertInterval, Arrival, Audience, HOP_LIMIT, Heard, Ipv4Checksum, Priority,
+    Refusal, Vrid,
 };
 use proptest::prelude::*;
 use std::net::IpAddr;
 
 /// Recorded with tcpdump from Debian's keepalived 2.2.7: IP header and message.
 const KEEPALIVED_V4: [u8; 36] = [
-    0x45, 0xc0, 0x00, 0x24, 0x00, 0x01, 0x00, 0x00, 0xff, 0x70, 0xd0, 0x47, 0x0a, 0x4d, 0x00, 0x02, 0xe0, 0x00, 0x00,
-    0x12, 0x31, 0x07, 0x96, 0x02, 0x00, 0x0a, 0x38, 0xa7, 0x0a, 0x4d, 0x00, 0x64, 0x0a, 0x4d, 0x00, 0x65,
+    0x45, 0xc0, 0x00, 0x24, 0x00, 0x01, 0x00, 0x00, 0xff, 0x70, 0xd0, 0x47, 0x0a, 0x4d, 0x00, 0x02, 0xe0,
+    0x00, 0x00, 0x12, 0x31, 0x07, 0x96, 0x02, 0x00, 0x0a, 0x38, 0xa7, 0x0a, 0x4d, 0x00, 0x64, 0x0a, 0x4d,
+    0x00, 0x65,
 ];
 
 /// The same, over IPv6 from fe80::1410:bfff:fe27:cf37; the message alone.
 const KEEPALIVED_V6: [u8; 40] = [
-    0x31, 0x08, 0x96, 0x02, 0x00, 0x0a, 0x9b, 0x54, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00, 0xfd,
-    0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00,
+    0x31, 0x08, 0x96, 0x02, 0x00, 0x0a, 0x9b, 0x54, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01,
+    0x00, 0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x00,
 ];
 
 fn at(address: &str) -> IpAddr {
@@ -70,7 +72,10 @@ fn sent_by_keepalived(source: &str) -> Heard {
 fn what_keepalived_sent_is_understood_and_written_byte_for_byte() {
     let arrival = Arrival::from_ipv4(&KEEPALIVED_V4).unwrap();
     assert_eq!(over_v4().admit(&arrival), Ok(sent_by_keepalived("10.77.0.2")));
-    assert_eq!(over_v6().admit(&from_v6(&KEEPALIVED_V6)), Ok(sent_by_keepalived("fe80::1410:bfff:fe27:cf37")));
+    assert_eq!(
+        over_v6().admit(&from_v6(&KEEPALIVED_V6)),
+        Ok(sent_by_keepalived("fe80::1410:bfff:fe27:cf37"))
+    );
 
     let tenth = AdvertInterval::from_centiseconds(10).unwrap();
     let ours = over_v4().advertisement(Priority(150), tenth);
@@ -146,7 +151,10 @@ fn what_only_a_whole_message_can_be_refused_for_is_named_too() {
     // An interval of zero under a right checksum: the sum of the words stays the same.
     let mut zero = good.message.to_vec();
     zero[4..8].copy_from_slice(&[0x00, 0x00, 0x38, 0xB1]);
-    assert_eq!(over_v4().admit(&Arrival { message: &zero, ..good }), Err(Refusal::Interval { source_address }));
+    assert_eq!(
+        over_v4().admit(&Arrival { message: &zero, ..good }),
+        Err(Refusal::Interval { source_address })
+    );
     let twin = Admission { source: source_address, ..over_v4() };
     assert_eq!(twin.admit(&good), Err(Refusal::OwnSource { source_address }));
     let other = Admission { addresses: list(&["10.77.0.9"]), same_addresses: false, ..over_v4() };

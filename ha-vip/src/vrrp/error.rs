@@ -27,7 +27,9 @@ pub enum VrrpError {
         count: usize,
     },
     /// A source or a peer is of another family than the addresses.
-    #[error("{found} cannot speak for addresses of the other family; expected the family of the virtual addresses")]
+    #[error(
+        "{found} cannot speak for addresses of the other family; expected the family of the virtual addresses"
+    )]
     Family {
         /// The source or peer.
         found: IpAddr,

@@ -59,9 +59,13 @@ impl AddressList {
     /// The ones in `bytes`, whose length is a multiple of an address's.
     fn read(bytes: &[u8], ipv6: bool) -> Self {
         Self(if ipv6 {
-            Addresses::V6(bytes.as_chunks().0.iter().map(|octets: &[u8; 16]| Ipv6Addr::from(*octets)).collect())
+            Addresses::V6(
+                bytes.as_chunks().0.iter().map(|octets: &[u8; 16]| Ipv6Addr::from(*octets)).collect(),
+            )
         } else {
-            Addresses::V4(bytes.as_chunks().0.iter().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets)).collect())
+            Addresses::V4(
+                bytes.as_chunks().0.iter().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets)).collect(),
+            )
         })
     }
 

@@ -26,7 +26,9 @@ pub enum Refusal {
         source_address: IpAddr,
     },
     /// Sent to a unicast address where the group is spoken to, or the other way round.
-    #[error("a message from {source_address} to {found}; expected {expected}: use multicast or unicast on all speakers")]
+    #[error(
+        "a message from {source_address} to {found}; expected {expected}: use multicast or unicast on all speakers"
+    )]
     Destination {
         /// Where it was sent to.
         found: IpAddr,
@@ -102,7 +104,9 @@ pub enum Refusal {
         source_address: IpAddr,
     },
     /// The speakers disagree about the addresses.
-    #[error("{found} addresses from {source_address}; expected {expected}: list the same ones on all speakers")]
+    #[error(
+        "{found} addresses from {source_address}; expected {expected}: list the same ones on all speakers"
+    )]
     AddressCount {
         /// How many arrived.
         found: usize,

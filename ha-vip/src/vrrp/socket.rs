@@ -72,7 +72,8 @@ impl VrrpSocket {
         };
         let fail = failed("open a raw socket of protocol 112", interface);
         let source = admission.source;
-        let [receiver, sender] = [raw(source, interface).map_err(&fail)?, raw(source, interface).map_err(&fail)?];
+        let [receiver, sender] =
+            [raw(source, interface).map_err(&fail)?, raw(source, interface).map_err(&fail)?];
         listen(&receiver, source, index).map_err(failed("join the VRRP group", interface))?;
         let no_source = |source| VrrpError::NoSource { interface: interface.into(), source };
         sender.bind(&scoped(source, index, 0).into()).map_err(no_source)?;

@@ -4,8 +4,8 @@ use super::socket::{index_of, source_towards};
 use super::status::events;
 use super::worker::{Command, Permission, Post, Worker};
 use super::{
-    AddressList, AdvertInterval, Admission, Audience, GROUP_V4, GROUP_V6, HOP_LIMIT, Ipv4Checksum, Machine,
-    MachineConfig, Preempt, Priority, VrrpError, VrrpEvent, VrrpEvents, VrrpStatus, Vrid,
+    AddressList, Admission, AdvertInterval, Audience, GROUP_V4, GROUP_V6, HOP_LIMIT, Ipv4Checksum, Machine,
+    MachineConfig, Preempt, Priority, Vrid, VrrpError, VrrpEvent, VrrpEvents, VrrpStatus,
 };
 use ha_core::TokenCell;
 use rustix::event::{EventfdFlags, eventfd};

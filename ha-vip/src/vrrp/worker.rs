@@ -2,7 +2,7 @@
 
 use super::socket::{VrrpSocket, encoder};
 use super::{
-    Action, AdvertInterval, Admission, Arrival, Input, Ipv4Checksum, Machine, Priority, Refusal, VrrpError,
+    Action, Admission, AdvertInterval, Arrival, Input, Ipv4Checksum, Machine, Priority, Refusal, VrrpError,
     VrrpEvent, VrrpStatus,
 };
 use ha_core::{Instant, TokenCell};
@@ -138,7 +138,8 @@ impl Worker {
             Err(error) => {
                 self.now.unsent += 1;
                 tracing::warn!(%error, %priority, interface = %self.post.interface, "advertisement not sent");
-                let full = error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS);
+                let full =
+                    error.kind() == ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS);
                 if full { Ok(()) } else { Err(error) }
             }
         }
@@ -187,7 +188,9 @@ impl Worker {
     fn take_in(&mut self) {
         for _ in 0..BATCH {
             let admitted = match self.socket.receive() {
-                Ok(Some(arrival)) => arrival.and_then(|arrival: Arrival<'_>| self.post.admission.admit(&arrival)),
+                Ok(Some(arrival)) => {
+                    arrival.and_then(|arrival: Arrival<'_>| self.post.admission.admit(&arrival))
+                }
                 Ok(None) => return,
                 Err(error) => {
                     // ENETDOWN and the like are told once; the look at the link finds out what is the matter.
@@ -275,7 +278,8 @@ impl Worker {
             tv_nsec: i64::from(span.subsec_nanos()),
         };
         let readable = self.socket.readable();
-        let mut sources = [PollFd::new(&readable, PollFlags::IN), PollFd::new(&*self.post.wake, PollFlags::IN)];
+        let mut sources =
+            [PollFd::new(&readable, PollFlags::IN), PollFd::new(&*self.post.wake, PollFlags::IN)];
         if let Err(error) = poll(&mut sources, Some(&timeout)) {
             tracing::debug!(%error, "waiting was interrupted");
         }
