@@ -303,11 +303,11 @@ impl Machine {
     /// A leaving speaker shortens the wait to the skew. It never lengthens it, so that repeating it holds up nothing.
     fn hasten(&mut self, now: Instant, heard: Heard, todo: &mut Vec<Action>) {
         let soon = now + self.active_interval.skew(self.config.priority);
-        if let Phase::Backup { down_at: Some(down_at), .. } = &mut self.phase {
-            if soon < *down_at {
-                *down_at = soon;
-                todo.push(Action::Report(VrrpEvent::Released { by: heard }));
-            }
+        if let Phase::Backup { down_at: Some(down_at), .. } = &mut self.phase
+            && soon < *down_at
+        {
+            *down_at = soon;
+            todo.push(Action::Report(VrrpEvent::Released { by: heard }));
         }
     }
 
