@@ -238,6 +238,29 @@ async fn an_interface_that_fails_is_a_fault_and_comes_back_even_as_another_one()
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs network namespaces"]
+async fn a_backup_that_loses_its_carrier_knows_that_the_silence_is_its_own() {
+    let lab = Lab::new(2);
+    let _higher = active(&lab, 2, Family::V4, 200).await;
+    let ours = lab.speaker(1, Family::V4, 100).spawn().unwrap();
+    ours.permit(true);
+    until(&ours, "outranked", |status| status.outranked_by.is_some()).await;
+    let mut events = ours.events();
+    let entered = |event| match event {
+        VrrpEvent::Entered { state, .. } => Some(state),
+        _ => None,
+    };
+    let switch = lab.namespace(0);
+    ip(&format!("-n {switch} link set p1 down"));
+    assert_eq!(event(&mut events, "fault", entered).await, VrrpState::Fault);
+    ip(&format!("-n {switch} link set p1 up"));
+    assert_eq!(event(&mut events, "repair", entered).await, VrrpState::Backup);
+    let heard = ours.status().heard;
+    let status = until(&ours, "hearing again", |status| status.heard > heard + 5).await;
+    assert_eq!((status.state, status.sent), (VrrpState::Backup, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs network namespaces"]
 async fn a_token_that_runs_out_silences_the_speaker_by_itself() {
     let lab = Lab::new(2);
     let ours = lab.speaker(1, Family::V4, 150).spawn().unwrap();

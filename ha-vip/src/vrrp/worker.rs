@@ -3,7 +3,7 @@
 use super::socket::{VrrpSocket, encoder};
 use super::{
     Action, Admission, AdvertInterval, Arrival, Input, Ipv4Checksum, Machine, Priority, Refusal, VrrpError,
-    VrrpEvent, VrrpStatus,
+    VrrpEvent, VrrpState, VrrpStatus,
 };
 use ha_core::{Instant, TokenCell};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -68,6 +68,10 @@ fn clock() -> Instant {
     Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
 }
 
+const fn is_rise(action: &Action) -> bool {
+    matches!(action, Action::Report(VrrpEvent::Entered { state: VrrpState::Active, .. }))
+}
+
 impl Worker {
     /// Opens the sockets in the calling thread's network namespace.
     pub(super) fn open(post: Post, machine: Machine) -> Result<Self, VrrpError> {
@@ -110,8 +114,9 @@ impl Worker {
         while let Some(action) = todo.pop() {
             match action {
                 Action::Advertise(priority) if self.advertise(priority).is_err() => {
-                    // Not active at all if that could not be said: what would report it is left out.
-                    todo = self.link_fault();
+                    // It is not active if that could not be said: nobody is told that it was.
+                    todo.retain(|action| !is_rise(action));
+                    todo.splice(..0, self.link_fault());
                 }
                 Action::Advertise(_) => {}
                 Action::Report(event) => self.report(event),
@@ -119,6 +124,7 @@ impl Worker {
         }
     }
 
+    /// What is to be done about it, last first.
     fn link_fault(&mut self) -> Vec<Action> {
         self.link_failed = true;
         self.look_at = clock() + self.post.interval.duration();
