@@ -11,7 +11,7 @@ use ha_core::testkit::resource::ResourceTest;
 use ha_core::{Epoch, GroupId, Instant, TokenCell, Undo};
 use ha_vip::vrrp::{
     AddressList, Admission, AdvertInterval, Audience, Cause, GROUP_V4, GROUP_V6, Ipv4Checksum, Priority,
-    Refusal, Vrid, VrrpAnnouncer, VrrpError, VrrpEvent, VrrpSpeaker, VrrpState, WhenOutranked,
+    Refusal, Vrid, VrrpAnnouncer, VrrpError, VrrpEvent, VrrpSpeaker, VrrpState, VrrpStatus, WhenOutranked,
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -195,18 +195,17 @@ async fn of_three_on_a_link_one_is_active_and_the_next_follows_when_it_goes() {
             backup.permit(true);
             until(backup, "outranked", |status| status.outranked_by.is_some()).await;
         }
-        let mut events = third.events();
         first.stop();
-        is(&second, VrrpState::Active).await;
+        // Their skews differ by less than a busy machine's delays: the third may speak, too, but not for long.
+        let second_leads = |status: &VrrpStatus| {
+            status.state == VrrpState::Backup
+                && status.outranked_by.is_some_and(|by| by.source == family.of_node(2))
+        };
+        until(&third, "outranked by the second", second_leads).await;
         let heard = third.status().heard;
-        until(&third, "hearing the second", |status| status.heard > heard + 5).await;
-        let by = event(&mut events, "second's rise", |event| match event {
-            VrrpEvent::Outranked { by } => Some(by.source),
-            VrrpEvent::Entered { state, cause } => panic!("the third became {state}: {cause:?}"),
-            _ => None,
-        })
-        .await;
-        assert_eq!(by, family.of_node(2));
+        let status = until(&third, "hearing the second", |status| status.heard > heard + 5).await;
+        assert!(second_leads(&status), "{status:?}");
+        assert_eq!(second.status().state, VrrpState::Active);
     }
 }
 
@@ -329,7 +328,7 @@ async fn an_announcer_speaks_exactly_while_its_group_is_active() {
     until(&listener, "hearing", |status| status.last_heard.is_some()).await;
     report.stop(&ctx).await.unwrap();
     assert_eq!((speaker.status().state, report.monitor(&ctx).await), (VrrpState::Backup, Health::Stopped));
-    let farewell = |status: &ha_vip::vrrp::VrrpStatus| status.last_heard.is_some_and(|by| by.priority.0 == 0);
+    let farewell = |status: &VrrpStatus| status.last_heard.is_some_and(|by| by.priority.0 == 0);
     until(&listener, "told of the end", farewell).await;
     report.stop(&ctx).await.unwrap();
 }

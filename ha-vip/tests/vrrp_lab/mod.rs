@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The virtual router of all tests.
 pub const VRID: u8 = 7;
 /// Long enough for a busy machine, short enough for a test.
-pub const INTERVAL: Duration = Duration::from_millis(200);
+pub const INTERVAL: Duration = Duration::from_millis(300);
 /// A condition that does not come within this time never comes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
