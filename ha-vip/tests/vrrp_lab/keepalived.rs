@@ -86,6 +86,16 @@ impl Keepalived {
         self.says("Entering MASTER STATE");
     }
 
+    /// Waits until backup is the last state that it entered.
+    pub fn is_backup(&self) {
+        let began = Instant::now();
+        let last = |state: &str| self.log().rfind(&format!("Entering {state} STATE"));
+        while last("BACKUP") <= last("MASTER") {
+            assert!(began.elapsed() < PATIENCE, "never a backup again:\n{}", self.log());
+            std::thread::sleep(INTERVAL / 20);
+        }
+    }
+
     fn child(&self) -> Option<Pid> {
         fs::read_to_string(self.at("vrrp.pid")).ok()?.trim().parse().ok().and_then(Pid::from_raw)
     }

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 /// The virtual router of all tests.
 pub const VRID: u8 = 7;
-/// Long enough for a busy machine, short enough for a test.
-pub const INTERVAL: Duration = Duration::from_millis(300);
+/// A takeover then takes 1.5 s of silence, longer than what a busy machine makes of it by itself.
+pub const INTERVAL: Duration = Duration::from_millis(500);
 /// A condition that does not come within this time never comes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
