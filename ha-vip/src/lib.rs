@@ -24,12 +24,15 @@
 //!
 //! One backend so far: [`Loopback`], which needs no privileges and works only within one machine. It is
 //! honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections.
+//!
+//! [`vrrp`] lets a pair stand beside routers and keepalived as one virtual router.
 
 mod accept;
 mod backend;
 mod loopback;
 mod resource;
 mod socket;
+pub mod vrrp;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
