@@ -234,6 +234,50 @@ fn a_switchover_with_drain_ends_in_time_even_if_the_drain_does_not() {
     assert_eq!(cluster.probes().count("timeout", "Drain"), 1);
 }
 
+/// How often the group was granted so far.
+fn granted(cluster: &Cluster) -> u64 {
+    ["Released", "Released{forced}", "NeverStarted"].map(|p| cluster.probes().count("proof", p)).iter().sum()
+}
+
+fn fails_to_start(cluster: &mut Cluster, node: usize, times: usize) {
+    (0..times).for_each(|_| cluster.inject(Fault::Resource(node, 0, 1, ResourceFault::StartFails)));
+}
+
+/// The memory of a failure is that of one life of the engine: the next one tries again, which costs one move more.
+#[test]
+fn an_engine_that_restarts_has_forgotten_the_failure_and_tries_once_more() {
+    let policy = GroupPolicy::default().with_failure_memory(Duration::from_hours(1));
+    for seed in 0..5 {
+        let mut cluster = served(seed, [group("mail", 0, policy.clone()), group("web", 1, automatic())]);
+        let quarantined =
+            |c: &Cluster, node: usize| c.status(node).unwrap().groups[0].policy.quarantine.is_some();
+        fails_to_start(&mut cluster, 0, 6);
+        cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::Dies));
+        cluster.run_for(seconds(8));
+        actors(&cluster, 1, 1);
+        assert!(quarantined(&cluster, 0), "{}", cluster.timeline());
+        cluster.run_for(seconds(60));
+        assert!(quarantined(&cluster, 0), "an hour is not over");
+        cluster.inject(Fault::KillEngine(0));
+        cluster.run_for(seconds(8));
+        assert!(!quarantined(&cluster, 0), "{}", cluster.timeline());
+        assert!(cluster.status(0).unwrap().groups[0].viable, "it is a target again");
+        let before = granted(&cluster);
+        // It fails on both from now on: there once, and then it is asked about and wanders no more.
+        for node in [0, 1] {
+            fails_to_start(&mut cluster, node, 30);
+        }
+        cluster.inject(Fault::Resource(1, 0, 1, ResourceFault::Dies));
+        cluster.run_for(seconds(40));
+        assert!(cluster.broken().is_none(), "{}", cluster.timeline());
+        let moves = granted(&cluster) - before;
+        assert!((1..=2).contains(&moves), "{moves} moves\n{}", cluster.timeline());
+        let asked =
+            (0..2).any(|n| cluster.status(n).unwrap().groups[0].question == Some(Question::FailedEverywhere));
+        assert!(asked, "{}", cluster.timeline());
+    }
+}
+
 /// Seeds whose groups have policies, with operators who use them: every invariant, as in the batch.
 #[test]
 fn a_hundred_seeds_with_policies_hold_every_invariant() {
