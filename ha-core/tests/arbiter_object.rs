@@ -359,3 +359,17 @@ async fn a_store_whose_clock_steps_by_hours_changes_nothing() {
     assert_eq!(done(&b, 2, owned(1, 3)).await, 3);
     assert!(!a.renew("g", life(0), Epoch(2)).await.unwrap(), "replaced, whatever the stamps say");
 }
+
+/// Ten minutes after it was asked for, the places that would contradict a swap may have been cleared away.
+#[tokio::test]
+async fn a_swap_that_took_too_long_answers_nothing() {
+    let clock = Arc::new(HandClock::default());
+    let store = Arc::new(BreakingStore::new(InMemory::new()));
+    let builder = ObjectArbiter::builder(store.clone()).prefix("pair").clock(clock.clone());
+    let a = builder.build().unwrap();
+    assert_eq!(done(&a, 0, owned(0, 1)).await, 1);
+    store.on_put(move || clock.advance(Duration::from_secs(601)));
+    let answer = a.swap("g", 1, owned(0, 2)).await;
+    assert!(matches!(answer, Err(ArbiterError::Unavailable { .. })), "{answer:?}");
+    assert_eq!(a.read("g").await.unwrap().record, Some(owned(0, 2)), "reading tells");
+}

@@ -278,6 +278,24 @@ fn an_engine_that_restarts_has_forgotten_the_failure_and_tries_once_more() {
     }
 }
 
+/// What ends its engine with each try is outside of that memory: no life learns of the one before. It is tried on one node
+/// and the other in turn, each time after a release by the guardian, and serves as soon as it can.
+#[test]
+fn a_service_that_ends_its_engine_at_each_start_is_tried_in_turn_until_it_works() {
+    let mut cluster = served(1, [group("mail", 0, GroupPolicy::default()), group("web", 1, automatic())]);
+    for node in [0, 1] {
+        fails_to_start(&mut cluster, node, 4);
+        (0..4).for_each(|_| cluster.inject(Fault::Resource(node, 0, 1, ResourceFault::StopHangs)));
+    }
+    cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::Dies));
+    cluster.run_for(seconds(60));
+    let ends = cluster.probes().count("end", "StopOverrun");
+    assert!(ends >= 2, "{ends}\n{}", cluster.timeline());
+    assert_eq!(cluster.probes().count("event", "Shoot"), 0, "the guardian releases: {}", cluster.timeline());
+    assert!(cluster.broken().is_none() && cluster.actor(MAIL).is_some(), "{}", cluster.timeline());
+    assert_eq!(cluster.probes().count("question", "FailedEverywhere"), 0, "nobody is asked");
+}
+
 /// Seeds whose groups have policies, with operators who use them: every invariant, as in the batch.
 #[test]
 fn a_hundred_seeds_with_policies_hold_every_invariant() {

@@ -156,7 +156,9 @@ fn i6_at_the_end_of_every_life_and_of_the_run() {
     let replayed = Options { replay: true, ..Options::default() };
     for ends in [false, true] {
         let mut cluster = served(Scenario::quiet(1, config()), replayed.clone());
+        let now = cluster.local(0);
         let recording = process(&mut cluster, 0).recording.as_mut().unwrap();
+        recording.input(now, &crate::engine::Input::Tick);
         recording.action(&crate::engine::Action::Cancel { op: crate::OpId(999) });
         recording.finish();
         if ends {

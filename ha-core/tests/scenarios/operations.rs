@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use ha_core::config::{Config, Failback, GroupPolicy};
-use ha_core::engine::{EventKind, MoveReason, Protection, Question};
+use ha_core::engine::{EventKind, MoveReason, Protection, Question, RoleName};
 use ha_core::sim::{Cluster, Cut, Fault, Options, Scenario};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +130,8 @@ fn s093_a_thousand_takeovers_lose_nothing_that_a_client_was_told() {
         };
         cluster.inject(fault);
         let whole = cluster.run_until(seconds(20), |c| {
-            status(c, 1 - owner, MAIL).is_some_and(|g| g.protection == Protection::Full)
+            role(c, 1 - owner, MAIL) == Some(RoleName::Active)
+                && status(c, 1 - owner, MAIL).is_some_and(|g| g.protection == Protection::Full)
                 && status(c, owner, MAIL).is_some_and(|g| g.viable)
         });
         assert!(whole, "takeover {round}: {fault}\n{}", cluster.timeline());
@@ -182,10 +183,10 @@ fn s094_failback_waits_for_the_resync_and_then_for_its_hold_off() {
 #[test]
 fn s094_a_preferred_node_that_comes_and_goes_is_not_returned_to_before_it_stays() {
     let mut cluster = served(failing_back());
-    after(&mut cluster, &[Fault::PowerLoss(0, seconds(2))], seconds(6));
+    after(&mut cluster, &[Fault::PowerLoss(0, seconds(2))], seconds(4));
     for _ in 0..4 {
         owns(&cluster, 1, MAIL);
-        after(&mut cluster, &[Fault::KillEngine(0)], seconds(3));
+        after(&mut cluster, &[Fault::KillEngine(0)], ms(2500));
     }
     assert!(!fails_back(&cluster), "{}", cluster.timeline());
     after(&mut cluster, &[], seconds(6));

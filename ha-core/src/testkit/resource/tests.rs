@@ -22,6 +22,8 @@ enum Flaw {
     GuessesAtFirst,
     /// One instance starts once.
     StartsOnce,
+    /// A second start ends what the first one began.
+    SecondStartEndsIt,
     /// A stop beside another one is refused.
     RefusesStopAtOnce,
     /// A start that has no time left waits for more.
@@ -39,6 +41,7 @@ struct Flag {
     flaw: Flaw,
     name: String,
     started: AtomicBool,
+    believed: AtomicBool,
     stopping: AtomicBool,
     looked: Arc<AtomicBool>,
 }
@@ -51,8 +54,16 @@ impl Flag {
             Flaw::NameChanges => format!("flag{}", NAMES.fetch_add(1, Ordering::Relaxed)),
             _ => "flag".into(),
         };
-        let (started, stopping) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { file: file.into(), flaw, name, started, stopping, looked: Arc::clone(looked) })
+        let [started, believed, stopping] = [(); 3].map(|()| AtomicBool::new(false));
+        Arc::new(Self {
+            file: file.into(),
+            flaw,
+            name,
+            started,
+            believed,
+            stopping,
+            looked: Arc::clone(looked),
+        })
     }
 
     fn half(&self) -> PathBuf {
@@ -80,6 +91,11 @@ impl Resource for Flag {
         if self.flaw == Flaw::RefusesSecondStart && self.file.exists() {
             return Err(self.failed("it runs already"));
         }
+        if self.flaw == Flaw::SecondStartEndsIt && self.file.exists() {
+            let _ = std::fs::remove_file(&self.file);
+            return Err(self.failed("it runs already"));
+        }
+        let _ = std::fs::remove_file(self.half());
         let again = self.started.swap(true, Ordering::SeqCst);
         if self.flaw == Flaw::StartsOnce && again && !self.file.exists() {
             return Err(self.failed("it ran before"));
@@ -115,6 +131,7 @@ impl Resource for Flag {
             });
         }
         ctx.sleep(STEP).await;
+        self.believed.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -131,9 +148,7 @@ impl Resource for Flag {
         let _ = std::fs::remove_file(&self.file);
         ctx.sleep(4 * STEP).await;
         self.stopping.store(false, Ordering::SeqCst);
-        if self.flaw == Flaw::MonitorRemembers {
-            self.started.store(false, Ordering::SeqCst);
-        }
+        self.believed.store(false, Ordering::SeqCst);
         Ok(())
     }
 
@@ -143,7 +158,7 @@ impl Resource for Flag {
         match (self.flaw, self.file.exists()) {
             (Flaw::MonitorLies, _) => Health::Running,
             (Flaw::GuessesAtFirst, _) if first => Health::Failed,
-            (Flaw::MonitorRemembers, _) if self.started.load(Ordering::SeqCst) => Health::Running,
+            (Flaw::MonitorRemembers, _) if self.believed.load(Ordering::SeqCst) => Health::Running,
             (Flaw::MonitorStops, true) => {
                 let _ = std::fs::remove_file(&self.file);
                 Health::Running
@@ -167,7 +182,7 @@ async fn found(flaw: Flaw) -> Vec<&'static str> {
             Ok(())
         })
         .broken_by(|| drop(std::fs::remove_file(&file)))
-        .within(Duration::from_millis(400))
+        .within(Duration::from_millis(if flaw == Flaw::StopHangs { 400 } else { 2000 }))
         .cuts(8);
     match test.run().await {
         Ok(report) => {
@@ -211,7 +226,7 @@ async fn every_check_finds_a_flaw_that_no_other_one_finds() {
         (Flaw::NameChanges, "its name is a constant"),
         (Flaw::GuessesAtFirst, "what was never started is stopped"),
         (Flaw::StartsOnce, "it starts, stops, and starts again"),
-        (Flaw::RefusesSecondStart, "a second start changes nothing"),
+        (Flaw::SecondStartEndsIt, "a second start changes nothing"),
         (Flaw::RefusesStopAtOnce, "a second stop is a success"),
         (Flaw::MonitorStops, "monitors change nothing"),
         (Flaw::HangsWhenLate, "a passed deadline is no reason to hang"),
