@@ -234,6 +234,22 @@ fn a_switchover_with_drain_ends_in_time_even_if_the_drain_does_not() {
     assert_eq!(cluster.probes().count("timeout", "Drain"), 1);
 }
 
+/// The owner of a mirror has reason to shoot a standby that fell silent, but not in maintenance: it waits for an operator.
+#[test]
+fn in_a_maintained_cluster_nobody_is_shot_for_a_mirror() {
+    for maintained in [true, false] {
+        let mut cluster = served(1, [group("mail", 0, automatic()).mirrored(), group("web", 0, automatic())]);
+        cluster.command(0, Command::Maintenance { scope: PolicyScope::Cluster, on: maintained });
+        cluster.run_for(seconds(1));
+        cluster.inject(Fault::Isolate(seconds(30)));
+        cluster.run_for(seconds(10));
+        assert!(cluster.broken().is_none(), "{}", cluster.timeline());
+        assert_eq!(cluster.probes().count("event", "Shoot") == 0, maintained, "{}", cluster.timeline());
+        let question = cluster.status(0).map(|s| s.groups[0].question);
+        assert_eq!(question == Some(Some(Question::NoExclusionProof)), maintained, "{question:?}");
+    }
+}
+
 /// How often the group was granted so far.
 fn granted(cluster: &Cluster) -> u64 {
     ["Released", "Released{forced}", "NeverStarted"].map(|p| cluster.probes().count("proof", p)).iter().sum()

@@ -50,6 +50,10 @@ pub(super) struct Duo {
     /// How long a drain takes.
     pub(super) drain: Duration,
     pub(super) resume_fails: bool,
+    /// A resume does not come back.
+    pub(super) resume_hangs: bool,
+    /// This node's words about its health and the outside are never heard.
+    pub(super) mute_about_health: Option<usize>,
     /// Monitors fail by themselves.
     pub(super) monitor_fails: bool,
     /// This node's word that it is ready is never heard.
@@ -80,6 +84,8 @@ impl Duo {
             health: BTreeMap::new(),
             drain: ms(1),
             resume_fails: false,
+            resume_hangs: false,
+            mute_about_health: None,
             monitor_fails: false,
             never_ready: None,
             done: Vec::new(),
@@ -163,6 +169,9 @@ impl Duo {
                 if self.never_ready == Some(n) {
                     beat.statements.retain(|said| !matches!(said, Statement::Ready { .. }));
                 }
+                if self.mute_about_health == Some(n) {
+                    beat.statements.retain(|said| !matches!(said, Statement::Health { .. }));
+                }
                 self.later(1 - n, self.latency, Input::Beat { link, beat })
             }
             Action::Persist { write, record } => {
@@ -201,6 +210,7 @@ impl Duo {
         let found = self.health.get(&(n, g)).copied().unwrap_or(Some(Health::Running));
         let result = match (kind, found) {
             (OpKind::Monitor, None) => return,
+            (OpKind::Resume, _) if self.resume_hangs => return,
             (OpKind::Monitor, _) if self.monitor_fails => OpResult::Failed,
             (OpKind::Monitor, Some(health)) => OpResult::Health(health),
             _ if fails => OpResult::Failed,

@@ -232,3 +232,57 @@ fn maintenance_of_a_node_ends_the_move_away_from_it() {
     assert!(duo.said(A, &EventKind::Refused { why: Refusal::Maintenance }));
     assert_eq!(duo.done, [(A, 0, OpKind::Drain), (A, 0, OpKind::Resume)]);
 }
+
+/// In maintenance nothing is even begun.
+#[test]
+fn in_maintenance_no_move_is_begun() {
+    let mut duo = Duo::settled(pair([group("mail", 0, policy())]));
+    duo.command(A, Command::Maintenance { scope: PolicyScope::Node(NodeId(0)), on: true });
+    duo.run(ms(100));
+    duo.command(A, Command::Standby { node: NodeId(0), on: true });
+    duo.run(seconds(3));
+    let moving = EventKind::Moving { group: GROUP, reason: MoveReason::Standby };
+    assert!(!duo.said(A, &moving), "{:#?}", duo.log);
+    duo.command(A, Command::Maintenance { scope: PolicyScope::Node(NodeId(0)), on: false });
+    duo.run(ms(500));
+    assert!(duo.said(A, &moving) && duo.serving(0) == Some(B), "{:#?}", duo.log);
+}
+
+/// A resume that does not come back is one that failed.
+#[test]
+fn what_hangs_while_it_resumes_is_restarted() {
+    let mut duo = Duo::settled(pair([group("mail", 0, policy().with_drain(seconds(5)))]));
+    (duo.drain, duo.resume_hangs) = (seconds(4), true);
+    duo.command(A, Command::Switchover(GROUP));
+    duo.run(ms(100));
+    duo.kill(B);
+    duo.run(seconds(60));
+    let ended = [OpKind::Drain, OpKind::Resume, OpKind::Stop, OpKind::Start];
+    assert_eq!(duo.done, ended.map(|kind| (A, 0, kind)), "{:#?}", duo.log);
+    assert_eq!(duo.serving(0), Some(A));
+}
+
+/// A question that nobody answers is asked again.
+#[test]
+fn a_question_is_repeated() {
+    let mut duo = Duo::settled(pair([group("mail", 0, policy())]));
+    duo.command(A, Command::Maintenance { scope: PolicyScope::Cluster, on: true });
+    duo.run(ms(100));
+    duo.kill(A);
+    duo.run(duo.cfg.timing.question_interval * 4);
+    let asked = EventKind::Asked { group: GROUP, question: Question::HeldByPolicy };
+    let times = duo.log.iter().filter(|(_, n, kind)| *n == B && *kind == asked).count();
+    assert!((3..=5).contains(&times), "asked {times} times");
+}
+
+/// Stopped has a policy of its own.
+#[test]
+fn what_is_stopped_may_be_left_alone_though_what_failed_is_restarted() {
+    let mut duo = with_health(HealthPolicy::default().with_on_stopped(Reaction::Report));
+    duo.health.insert((A, 0), Some(Health::Stopped));
+    duo.run(seconds(1));
+    assert_eq!(duo.done, [], "{:#?}", duo.log);
+    duo.health.insert((A, 0), Some(Health::Failed));
+    duo.run(ms(150));
+    assert_eq!(duo.done[..2], [(A, 0, OpKind::Stop), (A, 0, OpKind::Start)]);
+}
