@@ -211,7 +211,7 @@ fn a_lead_does_not_fail_back_to_where_its_follower_failed() {
 #[test]
 fn a_leaving_node_does_not_wait_for_a_successor_for_ever() {
     let mut duo = Duo::settled(pair([group("mail", 0, policy())]));
-    duo.command(A, Command::Standby { node: NodeId(1), on: true });
+    duo.command(A, Command::Maintenance { scope: PolicyScope::Group(GROUP), on: true });
     duo.run(ms(100));
     duo.command(A, Command::Shutdown);
     duo.run(seconds(5));
