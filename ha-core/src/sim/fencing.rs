@@ -24,7 +24,7 @@ impl Cluster {
     }
 
     /// I12 against the truth.
-    fn check_shot(&mut self, by: usize) {
+    pub(super) fn check_shot(&mut self, by: usize) {
         let now = self.now;
         let config = &self.scenario.configs[by];
         let window = config.links.iter().map(|l| nanos(l.dead)).min().unwrap_or(0) / 2;
@@ -161,7 +161,7 @@ impl Cluster {
         cut_off && !self.had_time_to_find_out
     }
 
-    fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {
+    pub(super) fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {
         let alive = self.nodes[target].process.is_some();
         if alive {
             self.probes.hit("device", "shot hit");

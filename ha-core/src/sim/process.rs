@@ -283,7 +283,7 @@ impl Cluster {
         self.check(one_address(id, answering));
     }
 
-    fn set_token(&mut self, node: usize, group: usize, permission: Permission) {
+    pub(super) fn set_token(&mut self, node: usize, group: usize, permission: Permission) {
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.tokens[group] = permission;
         }
@@ -461,7 +461,7 @@ impl Cluster {
         }
     }
 
-    fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
+    pub(super) fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
         let at = usize::from(group.0);
         // A third party counts for both nodes, data or none.
         let mirrored = self.mirrors[at].is_some() || self.third.is_some();
@@ -484,7 +484,7 @@ impl Cluster {
     }
 
     /// I4: a group that was given up leaves nothing.
-    fn check_nothing_left(&mut self, node: usize, group: usize, said: &str) {
+    pub(super) fn check_nothing_left(&mut self, node: usize, group: usize, said: &str) {
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let running = self.nodes[node].running[group].iter().map(|r| r.there);
         let verdict = nothing_left(id, node, said, running);
@@ -497,7 +497,7 @@ impl Cluster {
     }
 
     /// I12 rests on it: a link is up only if the peer was really heard to have heard this life.
-    fn check_link(&mut self, node: usize, link: usize) {
+    pub(super) fn check_link(&mut self, node: usize, link: usize) {
         let heard =
             self.nodes[node].process.as_ref().is_none_or(|p| p.ever_echoed.get(link).is_none_or(|e| *e));
         if !heard {
@@ -507,7 +507,7 @@ impl Cluster {
     }
 
     /// I5: a group is given up of free will only while there is somebody to take it.
-    fn check_successor(&mut self, node: usize, group: GroupId) {
+    pub(super) fn check_successor(&mut self, node: usize, group: GroupId) {
         let leaving = self.nodes[node].process.as_ref().is_none_or(|p| p.leaving);
         let peer = &self.nodes[1 - node];
         let gone = peer.process.as_ref().is_none_or(|p| p.paused);

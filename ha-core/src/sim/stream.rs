@@ -147,7 +147,7 @@ impl Cluster {
         }
     }
 
-    fn check_write(&mut self, group: usize, node: usize, epoch: Epoch) {
+    pub(super) fn check_write(&mut self, group: usize, node: usize, epoch: Epoch) {
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let verdict = self.epochs[group].write(id, node, epoch);
         self.check_unless_tainted(group, verdict);
@@ -390,7 +390,7 @@ impl Cluster {
     }
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
-    fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
+    pub(super) fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
         if tail.is_empty() {
             return;
         }
