@@ -4,7 +4,7 @@ use super::cluster::{Cluster, Event, MS, nanos};
 use super::fault::ResourceFault;
 use super::node::{Op, Process};
 use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
-use crate::{Instant, Lsn, OpId};
+use crate::{GroupId, Instant, Lsn, OpId};
 
 impl Cluster {
     /// Begins an operation and says when it completes; `None`: when a user's agent says so.
@@ -47,6 +47,7 @@ impl Cluster {
     }
 
     fn begin_data(&mut self, node: usize, op: &mut Op, quick: u64, overrun: u64) -> Option<u64> {
+        self.supersede_promotions(node, op.group);
         let quirks = &mut self.nodes[node].data_quirks[usize::from(op.group.0)];
         match op.kind {
             OpKind::Promote(_) => {
@@ -56,6 +57,14 @@ impl Cluster {
             OpKind::Demote if quirks.take(ResourceFault::DemoteHangs) => Some(u64::MAX / 4),
             _ => Some(quick),
         }
+    }
+
+    /// Whatever is asked of the data next takes the place of a promotion that is under way.
+    fn supersede_promotions(&mut self, node: usize, group: GroupId) {
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let promotions =
+            process.ops.values_mut().filter(|o| o.group == group && matches!(o.kind, OpKind::Promote(_)));
+        promotions.for_each(|o| o.fails = true);
     }
 
     /// An operation completes, once.

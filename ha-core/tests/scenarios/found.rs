@@ -159,7 +159,8 @@ fn words_that_come_after_the_death_do_not_let_the_second_shoot_outside_of_its_sl
 fn seeds_that_once_broke_an_invariant_hold_them_all() {
     let seeds = [
         20_004_672, 20_008_214, 20_015_998, 20_016_850, 20_018_496, 20_054_036, 20_062_324, 20_069_438,
-        20_073_376, 40_001_346, 40_007_211, 40_010_340, 40_011_657, 40_025_155, 40_028_824,
+        20_073_376, 40_001_346, 40_007_211, 40_010_340, 40_011_657, 40_025_155, 40_028_824, 50_006_570,
+        51_008_595, 51_008_999,
     ];
     for seed in seeds {
         let report = ha_core::sim::run(seed, &Options::default());
