@@ -327,3 +327,49 @@ async fn old_records_are_cleared_away_and_young_ones_are_kept() {
     assert_eq!(count(), 72 - 3);
     assert_eq!(a.read("g").await.unwrap().record, Some(owned(1, 72)));
 }
+
+/// Whatever the store stamps its objects with: the owner renews, a renewal shows, silence does not, and a swap goes by the
+/// revision alone.
+#[tokio::test]
+async fn a_store_whose_clock_steps_by_hours_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = || over(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap()));
+    let (a, b) = (make(), make());
+    let group = folder.path().join("pair/g");
+    let step = |name: String, ahead: bool| {
+        let file = std::fs::File::options().write(true).open(group.join(name)).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        let hours = Duration::from_secs(5 * 3600);
+        file.set_modified(if ahead { now + hours } else { now - hours }).unwrap();
+    };
+    for (revision, ahead) in [(1, true), (2, false)] {
+        assert_eq!(done(&a, revision - 1, owned(0, revision)).await, revision);
+        step(format!("record.{revision:020}"), ahead);
+        assert!(a.renew("g", life(0), Epoch(revision)).await.unwrap());
+        step(format!("lease.{revision:020}"), !ahead);
+        let seen = b.read("g").await.unwrap();
+        assert_eq!((seen.record, seen.revision), (Some(owned(0, revision)), revision));
+        assert!(matches!(seen.lease, Lease::Held { .. }));
+        assert_eq!(b.read("g").await.unwrap(), seen, "nothing was renewed, and nothing shows");
+        assert!(a.renew("g", life(0), Epoch(revision)).await.unwrap());
+        assert_ne!(b.read("g").await.unwrap().lease, seen.lease, "a renewal shows");
+        let lost = b.swap("g", revision - 1, owned(1, 9)).await.unwrap();
+        assert!(matches!(lost, Swap::Lost(_)), "{lost:?}");
+    }
+    assert_eq!(done(&b, 2, owned(1, 3)).await, 3);
+    assert!(!a.renew("g", life(0), Epoch(2)).await.unwrap(), "replaced, whatever the stamps say");
+}
+
+/// Ten minutes after it was asked for, the places that would contradict a swap may have been cleared away.
+#[tokio::test]
+async fn a_swap_that_took_too_long_answers_nothing() {
+    let clock = Arc::new(HandClock::default());
+    let store = Arc::new(BreakingStore::new(InMemory::new()));
+    let builder = ObjectArbiter::builder(store.clone()).prefix("pair").clock(clock.clone());
+    let a = builder.build().unwrap();
+    assert_eq!(done(&a, 0, owned(0, 1)).await, 1);
+    store.on_put(move || clock.advance(Duration::from_secs(601)));
+    let answer = a.swap("g", 1, owned(0, 2)).await;
+    assert!(matches!(answer, Err(ArbiterError::Unavailable { .. })), "{answer:?}");
+    assert_eq!(a.read("g").await.unwrap().record, Some(owned(0, 2)), "reading tells");
+}

@@ -234,3 +234,17 @@ async fn another_installation_and_a_falling_epoch_are_never_put_to_the_operator(
     }
     assert!(desk.questions().is_empty());
 }
+
+/// The desk is one process with one boot clock: what was granted here and not renewed for a lease is free.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_granted_here_runs_out_by_the_desks_own_clock() {
+    let (clock, desk, arbiter) = silent();
+    told(&desk, &arbiter, None).await;
+    arbiter.swap("g", 0, owned(0, 1)).await.unwrap_err();
+    desk.answer(&the_question(&desk).id, Verdict::Grant).unwrap();
+    clock.advance(LEASE - Duration::from_millis(1));
+    assert!(matches!(arbiter.read("g").await.unwrap().lease, Lease::Held { .. }));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(arbiter.read("g").await.unwrap().lease, Lease::Free);
+    assert!(!arbiter.renew("g", life(0), Epoch(1)).await.unwrap());
+}

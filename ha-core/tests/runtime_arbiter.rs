@@ -11,9 +11,12 @@ mod runtime_support;
 
 use async_trait::async_trait;
 use ha_core::api::{Arbiter, ArbiterError, ArbiterView, Clock, Lease, OwnerRecord, Swap};
+use ha_core::arbiter::ObjectArbiter;
 use ha_core::config::{ArbiterConfig, ArbiterKind, FenceConfig};
 use ha_core::runtime::{BootClock, NodeError};
 use ha_core::{Epoch, Incarnation};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use runtime_support::{Pair, config, ms, story, switch_over, until, until_role, until_viable};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,6 +150,43 @@ async fn a_pair_whose_arbiter_is_gone_goes_on_and_grants_nothing() {
     arbiter.answers.store(true, Ordering::SeqCst);
     let active = until_role(&right, "active").await;
     assert_eq!(active.proof.as_deref(), Some("LeaseExpired"), "{}", story(&right));
+}
+
+/// Several pairs over one store, each below its own prefix: what is more than one pair is more groups, nothing else.
+#[tokio::test]
+async fn s099_two_pairs_over_one_third_party_each_lose_a_node_and_see_nothing_of_each_other() {
+    let lease = ms(3000);
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let witness = |prefix: &str| -> Arc<dyn Arbiter> {
+        let builder = ObjectArbiter::builder(Arc::clone(&store)).prefix(prefix);
+        Arc::new(builder.lease(lease).deadline(ms(300)).build().unwrap())
+    };
+    let third = ArbiterConfig::new(ArbiterKind::ThirdParty, lease).with_trusts_host_pauses(true);
+    let mut pairs = [(); 2].map(|()| Pair::new(config().arbiter(third.clone())));
+    let mut nodes = Vec::new();
+    for (pair, prefix) in pairs.iter_mut().zip(["pair-a", "pair-b"]) {
+        for me in [0, 1] {
+            pair.arbiter = Some(witness(prefix));
+            nodes.push(pair.power_on(me).await);
+        }
+    }
+    let [a0, a1, b0, b1] = [0, 1, 2, 3].map(|n| nodes[n].clone());
+    for (owner, standby) in [(&a0, &a1), (&b0, &b1)] {
+        until_role(owner, "active").await;
+        until_viable(standby).await;
+    }
+    // In one pair the first node is lost, in the other the second one.
+    pairs[0].machines[0].power_off().await;
+    pairs[1].machines[1].power_off().await;
+    let active = until_role(&a1, "active").await;
+    assert_eq!(active.proof.as_deref(), Some("LeaseExpired"), "{}", story(&a1));
+    assert_eq!(until_role(&b0, "active").await.epoch, 1, "{}", story(&b0));
+    let owners = async |prefix| {
+        let record = witness(prefix).read("mail").await.unwrap().record.unwrap();
+        (record.owner.map(|n| n.0), record.epoch.0)
+    };
+    assert_eq!(owners("pair-a").await, (Some(1), active.epoch));
+    assert_eq!(owners("pair-b").await, (Some(0), 1));
 }
 
 #[tokio::test]

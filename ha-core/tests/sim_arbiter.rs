@@ -318,6 +318,47 @@ fn a_peer_that_lost_its_store_consents_to_and_confirms_nothing() {
     }
 }
 
+/// The same with the mirror's path well: the suspended owner streamed its old epoch into the blank copy of the node that had
+/// been granted the next one.
+#[test]
+fn a_suspended_owner_streams_nothing_to_a_copy_that_forgot() {
+    for seed in 0..10 {
+        let mut cluster = cluster(seed, config(Data::Mirrored, true));
+        let owner = cluster.actor(GROUP).unwrap();
+        cluster.inject(Fault::CutArbiter(owner, seconds(30)));
+        cluster.inject(Fault::Isolate(seconds(8)));
+        cluster.run_for(seconds(6));
+        assert_eq!(cluster.actor(GROUP), Some(1 - owner), "{}", cluster.timeline());
+        cluster.inject(Fault::ReplaceDisk(1 - owner, seconds(3)));
+        cluster.run_for(seconds(10));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), None, "{}", cluster.timeline());
+        assert!(cluster.probes().count("mirror", "nothing to a blank copy without a permission") > 0);
+    }
+}
+
+/// The owner went on asking about the silence after the arbiter had answered that it forgot: nobody was told what to do.
+#[test]
+fn an_arbiter_that_was_silent_and_forgot_is_a_question_about_what_it_forgot() {
+    let mut cluster = cluster(8, config(Data::Mirrored, true));
+    cluster.inject(Fault::CutArbiter(0, seconds(10)));
+    cluster.run_for(seconds(1));
+    cluster.inject(Fault::ArbiterForgets(200));
+    cluster.run_for(seconds(1));
+    cluster.inject(Fault::Isolate(seconds(3)));
+    cluster.run_for(seconds(5));
+    assert_eq!(role(&cluster, 0), Some(RoleName::Active), "{}", cluster.timeline());
+    assert_eq!(question(&cluster, 0), Some(Question::ArbiterSilent), "{}", cluster.timeline());
+    cluster.run_for(seconds(5));
+    sound(&cluster);
+    assert_eq!(question(&cluster, 0), Some(Question::ArbiterForgot), "{}", cluster.timeline());
+    cluster.command(0, Command::TrustArbiter(GROUP));
+    cluster.run_for(seconds(3));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
+    assert_eq!(question(&cluster, 0), None, "{}", cluster.timeline());
+}
+
 /// An owner that does not bind itself by its lease goes on after its end.
 #[test]
 fn the_lease_of_an_owner_that_it_does_not_bind_proves_nothing() {

@@ -234,6 +234,84 @@ fn a_switchover_with_drain_ends_in_time_even_if_the_drain_does_not() {
     assert_eq!(cluster.probes().count("timeout", "Drain"), 1);
 }
 
+/// The owner of a mirror has reason to shoot a standby that fell silent, but not in maintenance: it waits for an operator.
+#[test]
+fn in_a_maintained_cluster_nobody_is_shot_for_a_mirror() {
+    for maintained in [true, false] {
+        let mut cluster = served(1, [group("mail", 0, automatic()).mirrored(), group("web", 0, automatic())]);
+        cluster.command(0, Command::Maintenance { scope: PolicyScope::Cluster, on: maintained });
+        cluster.run_for(seconds(1));
+        cluster.inject(Fault::Isolate(seconds(30)));
+        cluster.run_for(seconds(10));
+        assert!(cluster.broken().is_none(), "{}", cluster.timeline());
+        assert_eq!(cluster.probes().count("event", "Shoot") == 0, maintained, "{}", cluster.timeline());
+        let question = cluster.status(0).map(|s| s.groups[0].question);
+        assert_eq!(question == Some(Some(Question::NoExclusionProof)), maintained, "{question:?}");
+    }
+}
+
+/// How often the group was granted so far.
+fn granted(cluster: &Cluster) -> u64 {
+    ["Released", "Released{forced}", "NeverStarted"].map(|p| cluster.probes().count("proof", p)).iter().sum()
+}
+
+fn fails_to_start(cluster: &mut Cluster, node: usize, times: usize) {
+    (0..times).for_each(|_| cluster.inject(Fault::Resource(node, 0, 1, ResourceFault::StartFails)));
+}
+
+/// The memory of a failure is that of one life of the engine: the next one tries again, which costs one move more.
+#[test]
+fn an_engine_that_restarts_has_forgotten_the_failure_and_tries_once_more() {
+    let policy = GroupPolicy::default().with_failure_memory(Duration::from_hours(1));
+    for seed in 0..5 {
+        let mut cluster = served(seed, [group("mail", 0, policy.clone()), group("web", 1, automatic())]);
+        let quarantined =
+            |c: &Cluster, node: usize| c.status(node).unwrap().groups[0].policy.quarantine.is_some();
+        fails_to_start(&mut cluster, 0, 6);
+        cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::Dies));
+        cluster.run_for(seconds(8));
+        actors(&cluster, 1, 1);
+        assert!(quarantined(&cluster, 0), "{}", cluster.timeline());
+        cluster.run_for(seconds(60));
+        assert!(quarantined(&cluster, 0), "an hour is not over");
+        cluster.inject(Fault::KillEngine(0));
+        cluster.run_for(seconds(8));
+        assert!(!quarantined(&cluster, 0), "{}", cluster.timeline());
+        assert!(cluster.status(0).unwrap().groups[0].viable, "it is a target again");
+        let before = granted(&cluster);
+        // It fails on both from now on: there once, and then it is asked about and wanders no more.
+        for node in [0, 1] {
+            fails_to_start(&mut cluster, node, 30);
+        }
+        cluster.inject(Fault::Resource(1, 0, 1, ResourceFault::Dies));
+        cluster.run_for(seconds(40));
+        assert!(cluster.broken().is_none(), "{}", cluster.timeline());
+        let moves = granted(&cluster) - before;
+        assert!((1..=2).contains(&moves), "{moves} moves\n{}", cluster.timeline());
+        let asked =
+            (0..2).any(|n| cluster.status(n).unwrap().groups[0].question == Some(Question::FailedEverywhere));
+        assert!(asked, "{}", cluster.timeline());
+    }
+}
+
+/// What ends its engine with each try is outside of that memory: no life learns of the one before. It is tried on one node
+/// and the other in turn, each time after a release by the guardian, and serves as soon as it can.
+#[test]
+fn a_service_that_ends_its_engine_at_each_start_is_tried_in_turn_until_it_works() {
+    let mut cluster = served(1, [group("mail", 0, GroupPolicy::default()), group("web", 1, automatic())]);
+    for node in [0, 1] {
+        fails_to_start(&mut cluster, node, 4);
+        (0..4).for_each(|_| cluster.inject(Fault::Resource(node, 0, 1, ResourceFault::StopHangs)));
+    }
+    cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::Dies));
+    cluster.run_for(seconds(60));
+    let ends = cluster.probes().count("end", "StopOverrun");
+    assert!(ends >= 2, "{ends}\n{}", cluster.timeline());
+    assert_eq!(cluster.probes().count("event", "Shoot"), 0, "the guardian releases: {}", cluster.timeline());
+    assert!(cluster.broken().is_none() && cluster.actor(MAIL).is_some(), "{}", cluster.timeline());
+    assert_eq!(cluster.probes().count("question", "FailedEverywhere"), 0, "nobody is asked");
+}
+
 /// Seeds whose groups have policies, with operators who use them: every invariant, as in the batch.
 #[test]
 fn a_hundred_seeds_with_policies_hold_every_invariant() {

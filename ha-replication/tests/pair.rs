@@ -211,6 +211,28 @@ async fn expired_token_is_unknown() {
     same_trees(&a, &b).await;
 }
 
+/// It may have lost, with its disk, a grant that came after the leader's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blank_copy_is_sent_nothing_before_the_permission_is_confirmed() {
+    let pair = Pair::new().await;
+    let a = pair.open(0);
+    a.promote(1, ALONE).await;
+    lsn(a.put("0", "zero").await);
+    a.token.set(Epoch(1), Instant::ZERO);
+    let b = pair.open(1);
+    for side in [&a, &b] {
+        side.until("a session", |s| s.session).await;
+    }
+    // The silence that ends a session is longer than ten of its looks at the plan: it lives on signs of life alone.
+    let sessions = a.mirror.status().sessions;
+    tokio::time::sleep(pair.limits.silence * 2).await;
+    assert_eq!((b.mirror.status().sequenced, b.read("0")), (Lsn(0), None));
+    assert_eq!(a.mirror.status().sessions, sessions);
+    a.token.set(Epoch(1), Instant::FAR);
+    a.caught_up().await;
+    same_trees(&a, &b).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unacknowledged_tail_goes_to_quarantine() {
     let pair = Pair::new().await;

@@ -30,6 +30,8 @@
 //! | [`Loopback`] | at 127.0.0.0/8, without privileges, within one machine. It is honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections |
 //!
 //! `docs/VIP.md` has the whole story.
+//!
+//! [`vrrp`] lets a pair stand beside routers and keepalived as one virtual router.
 
 mod accept;
 pub mod announce;
@@ -48,6 +50,7 @@ pub mod route;
 mod socket;
 mod sys;
 pub mod verify;
+pub mod vrrp;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};

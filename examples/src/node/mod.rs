@@ -19,7 +19,7 @@ pub(crate) use settings::{
     ADDRESS, Data, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, SharedPlace,
 };
 pub use settings::{Disk, Mode, Sabotage};
-pub use sidecar::main as sidecar_main;
+pub use sidecar::{Sidecar, main as sidecar_main};
 
 use ha_core::guardian::{Entered, GuardianConfig, enter};
 use std::error::Error;

@@ -28,14 +28,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The child process as a resource.
-pub(super) struct Sidecar {
+/// The child process as a resource: this program again, with `__sidecar` as its argument.
+#[derive(Debug)]
+pub struct Sidecar {
     name: &'static str,
     child: Mutex<Option<Child>>,
 }
 
 impl Sidecar {
-    pub(super) fn new(name: &'static str) -> Self {
+    /// The resource `name`.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
         Self { name, child: Mutex::default() }
     }
 
@@ -54,8 +57,12 @@ impl Sidecar {
             .id()
             .ok_or_else(|| self.failed("cannot start", "it ended at once"))
             .and_then(|pid| process_group_undo(pid).map_err(|e| self.failed("no undo step", e)));
-        // Without "go" it ends by itself.
-        ctx.remember_undo(undo?).map_err(|e| self.failed("held back", e))?;
+        // Without "go" it ends by itself: nothing of it is left when the start that was refused returns.
+        if let Err(refused) = ctx.remember_undo(undo?) {
+            drop(child.stdin.take());
+            child.wait().await.map_err(|e| self.failed("cannot wait for its end", e))?;
+            return Err(self.failed("held back", refused));
+        }
         let input = child.stdin.as_mut().ok_or_else(|| self.failed("cannot start", "it has no input"))?;
         input.write_all(GO.as_bytes()).await.map_err(|e| self.failed("cannot let it go", e))?;
         Ok(child)

@@ -91,6 +91,7 @@ struct Globals {
     own_init: Option<InitId>,
     peer_store: Option<StoreId>,
     gives_up: bool,
+    was_frozen: bool,
     detaching: Option<(Nonce, bool)>,
 }
 
@@ -283,6 +284,7 @@ impl Engine {
             own_init: st.record.init,
             peer_store: st.record.peer_store,
             gives_up: self.gives_up_by_preference(),
+            was_frozen: self.was_just_frozen(),
             detaching: st.detaching.as_ref().map(|d| (d.nonce, d.promised)),
         }
     }

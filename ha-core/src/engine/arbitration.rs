@@ -176,7 +176,10 @@ impl Engine {
             held: self.is_held_there(g) || !self.lead_is_there(g),
         };
         let config = self.group_config(g);
-        Some(judge(config.mirrored, config.preferred, &me, &other))
+        let verdict = judge(config.mirrored, config.preferred, &me, &other);
+        // An operator's choice that is being written down: the question has been answered.
+        let answered = rec.set != self.st.record.group(g).set;
+        (!answered || verdict != Verdict::Ask(Question::Diverged)).then_some(verdict)
     }
 
     /// The peer took the group over after us and gave it up at once: it cannot run it.
@@ -222,7 +225,8 @@ impl Engine {
     pub(super) fn take_yielded(&mut self, g: GroupId, from: Incarnation, epoch: Epoch, nonce: Nonce) {
         let gr = self.group(g);
         let asked = gr.want.is_some_and(|w| w.epoch == epoch && w.nonce == nonce);
-        if !asked || !gr.is_idle() || self.st.leaving.is_some() || self.hold(g).is_some() {
+        let waits = self.hold(g).is_some() || self.must_listen(g);
+        if !asked || !gr.is_idle() || self.st.leaving.is_some() || waits {
             return;
         }
         let pristine =

@@ -112,6 +112,9 @@ impl Engine {
         {
             return;
         }
+        if self.must_listen(g) {
+            return;
+        }
         self.emit(EventKind::Granted { group: g, epoch, proof });
         let hold = self.address_wait(g, proof);
         let exclusion = self.group(g).exclusion;

@@ -2,7 +2,7 @@
 
 use super::agenda::Survey;
 use super::machine::Engine;
-use super::state::{EndedHow, FenceOp, Role};
+use super::state::{Claim, EndedHow, FenceOp, Role};
 use super::{Action, ClaimState, EventKind, FenceAnswer, PeerState, TimeoutEdge};
 use crate::config::{Config, FenceConfig};
 use crate::{GroupId, Instant, OpId, SetRecord};
@@ -192,8 +192,10 @@ impl Engine {
         }
         let claim = self.st.peer.claims.get(&g);
         if !mirrored {
-            // An owner has no reason; a peer that waits like us would start the group on our end.
-            return !claim.is_some_and(|c| matches!(c.state, ClaimState::Owner | ClaimState::Claiming));
+            // An owner has no reason; one that gave the group up, or waits like us, would start it on our end.
+            let owns = |c: &Claim| matches!(c.state, ClaimState::Owner | ClaimState::Claiming);
+            let given_up = |c: &Claim| gr.release.is_some_and(|r| r.epoch >= c.epoch);
+            return !claim.is_some_and(|c| owns(c) && !given_up(c));
         }
         // A word from before our admission says nothing of what the owner waits for since.
         let own = self.st.record.group(g).set.generation();

@@ -31,7 +31,9 @@ impl Engine {
             return;
         }
         if let Some(proof) = self.usable_proof(g).filter(|p| self.ends_spared(g, *p)) {
-            self.claim_group(g, proof);
+            if !self.must_listen(g) {
+                self.claim_group(g, proof);
+            }
             return;
         }
         self.answer_want(g);
@@ -90,8 +92,10 @@ impl Engine {
 
     pub(super) fn note_release(&mut self, g: GroupId, release: Release) {
         let gr = self.group(g);
+        // Without data nothing told the owner, alone after its boot, what this node was granted before.
+        let owns = !self.group_config(g).mirrored && gr.owner == Some((release.incarnation, release.epoch));
         let stale = gr.is_owner() && release.epoch < gr.epoch
-            || release.epoch < self.st.record.group(g).granted
+            || release.epoch < self.st.record.group(g).granted && !owns
             || gr.release.is_some_and(|r| r.epoch > release.epoch)
             || gr.promised.is_some_and(|p| p.epoch > release.epoch);
         if !stale && gr.release.is_none_or(|r| r.epoch < release.epoch || r.forced != release.forced) {
@@ -203,6 +207,13 @@ impl Engine {
         self.st.peer.is_alive()
             && self.st.peer.incarnation() == Some(new)
             && !self.st.peer.claims.contains_key(&g)
+    }
+
+    /// Rule 9 for takeovers: what a node finds in its sockets when it wakes is as old as its gap. A later life of the peer
+    /// may own by now, on a proof of its own, and has the time to say so. With a third party the swap finds that out.
+    pub(super) fn must_listen(&self, g: GroupId) -> bool {
+        let silent = self.st.peer.is_alive() && !self.st.peer.claims.contains_key(&g);
+        !self.has_arbiter() && (self.was_just_frozen() || silent)
     }
 
     /// Rule 3: is this copy current, given this proof?

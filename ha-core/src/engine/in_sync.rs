@@ -442,7 +442,10 @@ impl Engine {
         let known = self.group(g).owner.is_some_and(|(_, epoch)| epoch > q.epoch);
         let AskedConsent { epoch, generation, .. } = q;
         let set = self.st.record.group(g).set;
-        let stale = generation < set.generation() || known || self.st.record.group(g).granted > epoch;
+        // Who left the set may know a higher generation than its owner (of an admission that the owner did not survive, or of
+        // its own promise), and is asked with a lower one all the same.
+        let older = generation < set.generation() && !matches!(set, SetRecord::Out { .. });
+        let stale = older || known || self.st.record.group(g).granted > epoch;
         // A copy that was never admitted consents too: unanswered questions would make it mute, and fenced.
         if stale || set.is_alone() {
             return;

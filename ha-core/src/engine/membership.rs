@@ -1,7 +1,7 @@
 //! Who is alive: links by echoing beats, the node by its links, our own lateness first (rules 9 and 10).
 
 use super::machine::Engine;
-use super::state::Link;
+use super::state::{Link, Suspended};
 use super::{EventKind, LinkState, PeerState, TimeoutEdge};
 use crate::Instant;
 use crate::config::LinkConfig;
@@ -15,18 +15,14 @@ impl Engine {
         if self.st.wake == Instant::FAR || gap <= tolerance {
             return;
         }
-        if gap > self.st.stall || now.since(self.st.stall_at) > Duration::from_secs(1) {
+        let remembered = self.cfg.latest_dead().max(Duration::from_secs(1));
+        if gap > self.st.stall || now.since(self.st.stall_at) > remembered {
             self.st.stall = gap;
             self.st.stall_at = now;
         }
         self.st.drains = Some(now);
         self.emit(EventKind::Late { gap_ms: u32::try_from(gap.as_millis()).unwrap_or(u32::MAX) });
-        // Nobody could confirm anything to a node that did not run.
-        for g in self.group_ids() {
-            if self.group(g).suspended.is_some() {
-                self.gr(g).suspended.iter_mut().for_each(|s| s.since += gap);
-            }
-        }
+        self.ask_for_confirmation_anew(now, gap);
         #[cfg(feature = "sabotage")]
         if self.is_broken(super::Sabotage::BlameThePeer) {
             return;
@@ -40,6 +36,19 @@ impl Engine {
                 let silent = now.since(at + link.grace);
                 link.grace += silent.saturating_sub(config.suspect);
             }
+        }
+    }
+
+    /// Nobody could confirm anything to a node that did not run; and what was confirmed before the gap, and waits in its sockets, says
+    /// nothing of it. After a long one whoever took over meanwhile has the whole time to speak up.
+    fn ask_for_confirmation_anew(&mut self, now: Instant, gap: Duration) {
+        let long = gap >= self.cfg.timing.token_validity;
+        for g in self.group_ids() {
+            let Some(suspended) = self.group(g).suspended else { continue };
+            let nonce = if long { self.nonce() } else { suspended.nonce };
+            let since = if long { now } else { suspended.since + gap };
+            let overdue = suspended.overdue && !long;
+            self.gr(g).suspended = Some(Suspended { since, nonce, overdue });
         }
     }
 

@@ -183,7 +183,8 @@ impl Engine {
         let returns = matches!(self.group(g).proof, Some(StopProof::Released { forced: false, .. }));
         let target =
             self.peer_is_able(g) && !self.is_maintained_there(g) && returns || self.peer_is_viable(g);
-        target && self.lead_may_follow(g)
+        // After a gap of its own a node listens first: what the peer said before is as old as the gap.
+        target && self.lead_may_follow(g) && !self.was_just_frozen()
     }
 
     /// Alive both ways, current, willing and not in failure memory.

@@ -172,6 +172,9 @@ impl Engine {
         next = next.min(self.fence_deadline()).min(self.leaving_deadline()).min(self.detach_deadline());
         next = next.min(self.st.write.as_ref().map_or(Instant::FAR, |w| w.deadline));
         next = next.min(self.st.ops.values().map(|o| o.deadline).min().unwrap_or(Instant::FAR));
+        if self.was_just_frozen() {
+            next = next.min(self.st.stall_at + self.cfg.latest_dead());
+        }
         if !self.boot_wait_over() {
             next = next.min(self.st.started + self.cfg.timing.boot_wait);
         }

@@ -26,7 +26,9 @@ impl Engine {
         }
         self.heed_promises(g);
         if self.group(g).third.amnesiac {
-            if self.group(g).is_owner() && self.group(g).question.is_none() {
+            // Its answer ends the question of its silence.
+            let open = matches!(self.group(g).question, None | Some(Question::ArbiterSilent));
+            if self.group(g).is_owner() && open {
                 self.ask_operator(g, Question::ArbiterForgot);
             }
         } else if self.third_view(g).is_some()

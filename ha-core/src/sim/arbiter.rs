@@ -19,6 +19,8 @@ const REMEMBERED: usize = 32;
 pub enum Trouble {
     /// This node does not reach it.
     Cut(usize),
+    /// What this node writes there fails.
+    ReadOnly(usize),
     /// Nobody reaches it.
     Down,
     /// Each way takes up to so long, in nanoseconds.
@@ -69,6 +71,11 @@ impl ThirdParty {
 
     fn reaches(&self, node: usize) -> bool {
         !self.troubles.iter().any(|t| matches!(t, Trouble::Down) || *t == Trouble::Cut(node))
+    }
+
+    fn takes(&self, node: usize, request: ArbiterRequest) -> bool {
+        let reads = matches!(request, ArbiterRequest::Read);
+        self.reaches(node) && (reads || !self.troubles.contains(&Trouble::ReadOnly(node)))
     }
 
     fn slowness(&self) -> u64 {
@@ -167,7 +174,7 @@ impl Cluster {
         let timeout = third.timeout;
         let slow = third.slowness();
         let mute = third.troubles.contains(&Trouble::Mute) && lost;
-        if !third.reaches(by) {
+        if !third.takes(by, request) {
             // Half of the time the client says so, else the engine's own deadline does.
             if lost {
                 self.after(

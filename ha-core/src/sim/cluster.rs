@@ -102,6 +102,10 @@ pub struct Cluster {
     pub(super) deceived: bool,
     /// From then on (true time) nothing that rests on a lie is asserted.
     pub(super) excused_from: u64,
+    /// When the last process woke about which a device had lied (true time), while a link carried.
+    pub(super) woke_after_lie: Option<u64>,
+    /// Since then a link carried for as long as finding out takes.
+    pub(super) had_time_to_find_out: bool,
     /// Groups whose copy an operator chose against an *alone* record, until both are members again.
     pub(super) forced: Vec<bool>,
     pub(super) probes: Probes,
@@ -188,6 +192,8 @@ impl Cluster {
             tainted: vec![false; groups.len()],
             deceived: false,
             excused_from: u64::MAX,
+            woke_after_lie: None,
+            had_time_to_find_out: false,
             forced: vec![false; groups.len()],
             probes: Probes::default(),
             timeline: Timeline::default(),

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, nanos};
 use super::fault::{DeviceFault, Fault};
 use super::invariant::left_alone;
-use super::node::Guardian;
+use super::node::{Guardian, Process, Running};
 use super::rng::Rng;
 use super::scenario::Scenario;
 use crate::engine::Permission;
@@ -69,15 +69,13 @@ impl Cluster {
     /// Services that no engine answers for act all the same (I1).
     pub(super) fn runs_unattended(&self, node: usize, group: usize) -> Option<Epoch> {
         let n = &self.nodes[node];
-        let unattended = n
-            .process
-            .as_ref()
-            .is_none_or(|p| p.leftovers && p.tokens.get(group).is_none_or(|t| *t == Permission::Revoked));
-        let serves = |(place, r): (usize, &super::node::Running)| {
-            r.there && r.serves && self.outlives(node, group, place)
+        let revoked = |p: &Process| p.tokens.get(group).is_none_or(|t| *t == Permission::Revoked);
+        let (nobody, revoked) = (n.process.is_none(), n.process.as_ref().is_none_or(revoked));
+        let serves = |(place, r): (usize, &Running)| {
+            r.there && r.serves && (nobody || r.found) && self.outlives(node, group, place)
         };
         let some = n.running.get(group)?.iter().enumerate().any(serves);
-        (n.power && unattended && some).then(|| n.kept[group].unwrap_or_default())
+        (n.power && revoked && some).then(|| n.kept[group].unwrap_or_default())
     }
 
     /// R2: nobody but a loss of power ends them.

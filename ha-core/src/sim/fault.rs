@@ -118,6 +118,8 @@ pub enum Fault {
     StallApplication(usize, Duration),
     /// The path between the node and the arbiter is cut.
     CutArbiter(usize, Duration),
+    /// The arbiter can only be read by the node: a disk that is read-only there.
+    ArbiterReadOnly(usize, Duration),
     /// The arbiter is away, and back with everything it knew.
     ArbiterDown(Duration),
     /// Requests and answers take up to so long.
@@ -176,6 +178,7 @@ impl Fault {
             Self::NoOutside(..) => "NoOutside",
             Self::StallApplication(..) => "StallApplication",
             Self::CutArbiter(..) => "CutArbiter",
+            Self::ArbiterReadOnly(..) => "ArbiterReadOnly",
             Self::ArbiterDown(_) => "ArbiterDown",
             Self::ArbiterSlow(..) => "ArbiterSlow",
             Self::ArbiterMute(_) => "ArbiterMute",
@@ -230,6 +233,7 @@ impl fmt::Display for Fault {
             Self::NoOutside(n, d) => write!(f, "node {n} loses the outside for {d:?}"),
             Self::StallApplication(n, d) => write!(f, "the application of node {n} stalls for {d:?}"),
             Self::CutArbiter(n, d) => write!(f, "node {n} cut from the arbiter for {d:?}"),
+            Self::ArbiterReadOnly(n, d) => write!(f, "node {n} can only read the arbiter for {d:?}"),
             Self::ArbiterDown(d) => write!(f, "the arbiter is down for {d:?}"),
             Self::ArbiterSlow(by, d) => write!(f, "the arbiter takes up to {by:?} for {d:?}"),
             Self::ArbiterMute(d) => write!(f, "every other answer of the arbiter is lost for {d:?}"),

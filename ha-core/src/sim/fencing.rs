@@ -6,8 +6,10 @@ use super::invariant::{not_heard, not_reachable, shooting_disabled};
 use crate::engine::{FenceAnswer, Input};
 use crate::{FenceScope, OpId};
 
-/// Within this time a process that woke after a lie about it has found out.
+/// Within this time a process that woke after a lie about it has found out, be it by a narrow line alone.
 const FIND_OUT: u64 = 1500 * MS;
+/// The latencies of a beat and its answer on a link that says everything in each, with what wakes late.
+const ROUND_TRIP: u64 = 50 * MS;
 
 impl Cluster {
     pub(super) fn fence_order(&mut self, by: usize, life: u32, op: OpId, shoot: bool) {
@@ -22,7 +24,7 @@ impl Cluster {
     }
 
     /// I12 against the truth.
-    fn check_shot(&mut self, by: usize) {
+    pub(super) fn check_shot(&mut self, by: usize) {
         let now = self.now;
         let config = &self.scenario.configs[by];
         let window = config.links.iter().map(|l| nanos(l.dead)).min().unwrap_or(0) / 2;
@@ -124,6 +126,7 @@ impl Cluster {
             return;
         }
         if self.some_link_carries_since(self.now) {
+            (self.woke_after_lie, self.had_time_to_find_out) = (Some(self.now), false);
             // Once it has found out, the two histories are a matter of data, and of the operator.
             self.excused_from = self.excused_from.min(self.now + FIND_OUT);
         } else {
@@ -133,21 +136,32 @@ impl Cluster {
 
     /// A link that beats has carried both ways since then.
     fn some_link_carries_since(&self, then: u64) -> bool {
+        (0..self.scenario.configs[0].links.len()).any(|link| self.carries_since(link, then))
+    }
+
+    fn carries_since(&self, link: usize, then: u64) -> bool {
+        let clear = |from| self.network.path(link, from).is_some_and(|p| p.is_clear_since(then));
+        !self.scenario.configs[0].links[link].evidence_only && clear(0) && clear(1)
+    }
+
+    /// Before links are disturbed: whether one of them carried for as long as finding out takes.
+    pub(super) fn note_time_to_find_out(&mut self) {
+        let Some(woke) = self.woke_after_lie else { return };
         let links = &self.scenario.configs[0].links;
-        let carries = |i: usize| {
-            let clear = |from| self.network.path(i, from).is_some_and(|p| p.is_clear_since(then));
-            !links[i].evidence_only && clear(0) && clear(1)
-        };
-        (0..links.len()).any(carries)
+        self.had_time_to_find_out |= (0..links.len()).any(|i| {
+            let narrow = links[i].bits_per_second.is_some();
+            let takes = if narrow { FIND_OUT } else { 2 * nanos(links[i].interval) + ROUND_TRIP };
+            self.now >= woke + takes && self.carries_since(i, woke)
+        });
     }
 
     /// Who woke after a lie was cut off again before it can have found out.
     pub(super) fn was_kept_from_finding_out(&self) -> bool {
-        self.excused_from != u64::MAX
-            && !self.some_link_carries_since(self.excused_from.saturating_sub(FIND_OUT))
+        let cut_off = self.woke_after_lie.is_some_and(|woke| !self.some_link_carries_since(woke));
+        cut_off && !self.had_time_to_find_out
     }
 
-    fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {
+    pub(super) fn shot_hits(&mut self, target: usize, ordered: u64, quirk: Option<DeviceFault>) {
         let alive = self.nodes[target].process.is_some();
         if alive {
             self.probes.hit("device", "shot hit");
@@ -167,5 +181,52 @@ impl Cluster {
 
     pub(super) fn fence_answers(&mut self, by: usize, life: u32, op: OpId, answer: FenceAnswer) {
         self.feed(by, life, Input::Fence { op, answer });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, GroupConfig, LinkConfig};
+    use crate::sim::{Cluster, Cut, DeviceFault, Fault, Options, Scenario};
+    use std::time::Duration;
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// Node 1 is frozen, a device says falsely that it is off, it wakes, and after `time` what `fault` says happens.
+    fn woken(time: Duration, faults: &[Fault]) -> Cluster {
+        let config = Config::pair("woken", "a", "b")
+            .link(LinkConfig::datagram("net", ms(50), ms(250)))
+            .link(LinkConfig::serial("tty", ms(100), ms(500), 115_200))
+            .group(GroupConfig::new("mail"));
+        let mut cluster = Cluster::new(Scenario::quiet(1, config), Options::default());
+        cluster.run_for(Duration::from_secs(3));
+        cluster.inject(Fault::Device(1, DeviceFault::Lies, ms(400)));
+        cluster.inject(Fault::PauseTree(1, ms(300)));
+        cluster.run_for(ms(100));
+        cluster.lie_about(1);
+        cluster.run_for(ms(200) + time);
+        faults.iter().for_each(|f| cluster.inject(*f));
+        cluster
+    }
+
+    #[test]
+    fn only_who_was_cut_off_before_it_can_have_found_out_is_excused() {
+        let everything = Fault::Isolate(ms(5000));
+        let (network, line) =
+            (Fault::CutLink(0, Cut::Both, ms(5000)), Fault::CutLink(1, Cut::Both, ms(5000)));
+        let excused = |time, faults: &[Fault]| woken(time, faults).is_excused(0);
+        assert!(excused(ms(1), &[everything]), "at once");
+        assert!(excused(ms(140), &[everything]), "a beat and its answer take longer");
+        assert!(!excused(ms(160), &[everything]), "the network carried long enough");
+        assert!(!excused(ms(160), &[network, line]));
+        assert!(!excused(ms(1), &[network]), "the line still carries");
+        assert!(!excused(ms(1), &[]));
+        let clogs = [0, 1].map(|link| Fault::Clog(link, Cut::From(0), ms(5000)));
+        assert!(excused(ms(1), &clogs) && !excused(ms(160), &clogs));
+        let mut cluster = woken(ms(160), &[everything]);
+        cluster.run_for(ms(super::FIND_OUT / super::MS));
+        assert!(cluster.is_excused(0), "the rest is a matter of data, and of the operator");
     }
 }

@@ -102,13 +102,9 @@ impl Cluster {
         }
         // An address that a later life put up again is that life's; what it only found lapses.
         match &n.process {
-            Some(p) if p.life != life && !p.leftovers => {}
             Some(p) if p.life != life => {
-                let found = |token: &Permission| matches!(token, Permission::Revoked);
-                let found: Vec<bool> = p.tokens.iter().map(found).collect();
-                for (running, found) in self.nodes[node].running.iter_mut().zip(found) {
-                    running.iter_mut().filter(|_| found).for_each(|r| (r.there, r.serves) = (false, false));
-                }
+                let running = self.nodes[node].running.iter_mut().flatten();
+                running.filter(|r| r.found).for_each(|r| (r.there, r.serves) = (false, false));
             }
             _ => self.clear_running(node),
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 impl Cluster {
     pub(super) fn fault(&mut self, fault: Fault) {
+        self.note_time_to_find_out();
         self.injected += 1;
         self.probes.hit("fault", fault.name());
         self.timeline.add(self.now, None, What::Fault(fault));
@@ -63,6 +64,7 @@ impl Cluster {
             Fault::NoOutside(n, span) => self.outside(n, 0, span),
             Fault::StallApplication(n, span) => self.stall(n, span),
             Fault::CutArbiter(n, span) => self.trouble_arbiter(Trouble::Cut(n), span),
+            Fault::ArbiterReadOnly(n, span) => self.trouble_arbiter(Trouble::ReadOnly(n), span),
             Fault::ArbiterDown(span) => self.trouble_arbiter(Trouble::Down, span),
             Fault::ArbiterSlow(by, span) => self.trouble_arbiter(Trouble::Slow(nanos(by)), span),
             Fault::ArbiterMute(span) => self.trouble_arbiter(Trouble::Mute, span),

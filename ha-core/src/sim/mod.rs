@@ -46,6 +46,8 @@ mod steps;
 mod stream;
 mod swizzle;
 mod timeline;
+#[cfg(test)]
+mod wiring_tests;
 
 pub use campaign::{Campaign, CampaignError, Summary};
 pub use cluster::{Cluster, LifeLog};

@@ -27,6 +27,8 @@ pub struct Running {
     pub there: bool,
     /// It serves.
     pub serves: bool,
+    /// The present life found it: an earlier one left it, and this one has neither put up its own nor taken it over.
+    pub found: bool,
     /// How often it was started.
     pub starts: u32,
     /// How often it was stopped.

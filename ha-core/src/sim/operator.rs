@@ -239,6 +239,7 @@ impl Cluster {
     pub(super) fn heal(&mut self) {
         self.say(None, "everything is mended");
         self.healed = true;
+        self.note_time_to_find_out();
         self.network.heal(self.now);
         self.heal_arbiter();
         for node in 0..2 {

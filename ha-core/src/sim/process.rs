@@ -6,8 +6,8 @@ use super::node::{DataView, Guardian, Op, Process};
 use super::scenario::Moment;
 use super::timeline::What;
 use crate::engine::{
-    Action, Beat, Boot, Command, EndReason, Engine, Event as Report, EventKind, Input, LinkState, OpKind,
-    OpTarget, Permission, Predecessor, RoleName, Statement,
+    Action, Beat, Boot, Command, DetachStep, EndReason, Engine, Event as Report, EventKind, Input, LinkState,
+    OpKind, OpTarget, Permission, Predecessor, RoleName, Statement,
 };
 use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, StopProof};
 use std::collections::{BTreeMap, VecDeque};
@@ -48,6 +48,7 @@ impl Cluster {
         let config = self.scenario.configs[node].clone();
         let now = self.local(node);
         let n = &mut self.nodes[node];
+        n.running.iter_mut().flatten().for_each(|r| r.found = r.there);
         n.kept.fill(None);
         if n.guardian == Guardian::Absent && self.scenario.guarded {
             n.guardian = Guardian::Running;
@@ -282,7 +283,7 @@ impl Cluster {
         self.check(one_address(id, answering));
     }
 
-    fn set_token(&mut self, node: usize, group: usize, permission: Permission) {
+    pub(super) fn set_token(&mut self, node: usize, group: usize, permission: Permission) {
         if let Some(process) = self.nodes[node].process.as_mut() {
             process.tokens[group] = permission;
         }
@@ -419,6 +420,9 @@ impl Cluster {
                 self.moment(node, Moment::Full);
             }
             EventKind::Shoot => self.moment(node, Moment::Shot),
+            EventKind::Detach { group, step: DetachStep::Adopted } => {
+                self.nodes[node].running[usize::from(group.0)].iter_mut().for_each(|r| r.found = false);
+            }
             EventKind::FenceLied { .. } => {
                 let delay = self.rng.range(1000, 4000) * MS;
                 self.after(delay, Event::Trust { node });
@@ -457,7 +461,7 @@ impl Cluster {
         }
     }
 
-    fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
+    pub(super) fn granted(&mut self, node: usize, group: GroupId, epoch: Epoch) {
         let at = usize::from(group.0);
         // A third party counts for both nodes, data or none.
         let mirrored = self.mirrors[at].is_some() || self.third.is_some();
@@ -480,7 +484,7 @@ impl Cluster {
     }
 
     /// I4: a group that was given up leaves nothing.
-    fn check_nothing_left(&mut self, node: usize, group: usize, said: &str) {
+    pub(super) fn check_nothing_left(&mut self, node: usize, group: usize, said: &str) {
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let running = self.nodes[node].running[group].iter().map(|r| r.there);
         let verdict = nothing_left(id, node, said, running);
@@ -493,7 +497,7 @@ impl Cluster {
     }
 
     /// I12 rests on it: a link is up only if the peer was really heard to have heard this life.
-    fn check_link(&mut self, node: usize, link: usize) {
+    pub(super) fn check_link(&mut self, node: usize, link: usize) {
         let heard =
             self.nodes[node].process.as_ref().is_none_or(|p| p.ever_echoed.get(link).is_none_or(|e| *e));
         if !heard {
@@ -503,7 +507,7 @@ impl Cluster {
     }
 
     /// I5: a group is given up of free will only while there is somebody to take it.
-    fn check_successor(&mut self, node: usize, group: GroupId) {
+    pub(super) fn check_successor(&mut self, node: usize, group: GroupId) {
         let leaving = self.nodes[node].process.as_ref().is_none_or(|p| p.leaving);
         let peer = &self.nodes[1 - node];
         let gone = peer.process.as_ref().is_none_or(|p| p.paused);

@@ -4,7 +4,7 @@ use super::cluster::{Cluster, Event, MS, nanos};
 use super::fault::ResourceFault;
 use super::node::{Op, Process};
 use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
-use crate::{Instant, Lsn, OpId};
+use crate::{GroupId, Instant, Lsn, OpId};
 
 impl Cluster {
     /// Begins an operation and says when it completes; `None`: when a user's agent says so.
@@ -47,6 +47,7 @@ impl Cluster {
     }
 
     fn begin_data(&mut self, node: usize, op: &mut Op, quick: u64, overrun: u64) -> Option<u64> {
+        self.supersede_promotions(node, op.group);
         let quirks = &mut self.nodes[node].data_quirks[usize::from(op.group.0)];
         match op.kind {
             OpKind::Promote(_) => {
@@ -56,6 +57,14 @@ impl Cluster {
             OpKind::Demote if quirks.take(ResourceFault::DemoteHangs) => Some(u64::MAX / 4),
             _ => Some(quick),
         }
+    }
+
+    /// Whatever is asked of the data next takes the place of a promotion that is under way.
+    fn supersede_promotions(&mut self, node: usize, group: GroupId) {
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        let promotions =
+            process.ops.values_mut().filter(|o| o.group == group && matches!(o.kind, OpKind::Promote(_)));
+        promotions.for_each(|o| o.fails = true);
     }
 
     /// An operation completes, once.
@@ -82,6 +91,7 @@ impl Cluster {
         match op.kind {
             OpKind::Start => {
                 running.serves = !op.fails;
+                running.found &= op.fails;
                 running.there = true;
                 self.check_actors(group);
                 done(op.fails)
@@ -115,14 +125,16 @@ impl Cluster {
     /// Whether the group's address answers from this machine: held by a running owner, or left by a dead one.
     pub(super) fn answering(&self, node: usize, group: usize) -> bool {
         let n = &self.nodes[node];
-        let up = n.power && n.running[group].first().is_some_and(|r| r.there && r.serves);
-        up && match &n.process {
+        let Some(address) = n.running[group].first().filter(|r| n.power && r.there && r.serves) else {
+            return false;
+        };
+        match &n.process {
             None => true,
             Some(p) if p.paused => false,
-            // What an earlier life left answers until this one puts its own up.
+            // What an earlier life left answers until this one puts its own up: that one ends with the permission.
             Some(p) => {
-                let found = p.leftovers && p.tokens[group] == Permission::Revoked;
-                found || valid(p, group, n.clock.local(self.now))
+                let left = address.found && p.tokens[group] == Permission::Revoked;
+                left || valid(p, group, n.clock.local(self.now))
             }
         }
     }
@@ -134,4 +146,49 @@ fn valid(process: &Process, group: usize, now: Instant) -> bool {
 
 const fn done(failed: bool) -> OpResult {
     if failed { OpResult::Failed } else { OpResult::Done { final_lsn: None } }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::GroupId;
+    use crate::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig};
+    use crate::sim::invariant::{Invariant, one_address};
+    use crate::sim::{Cluster, Fault, Options, Scenario};
+    use std::time::Duration;
+
+    const GROUP: GroupId = GroupId(0);
+
+    fn served() -> Cluster {
+        let config = Config::pair("left", "a", "b")
+            .link(LinkConfig::datagram("net", Duration::from_millis(50), Duration::from_millis(250)))
+            .fence(FenceConfig::new(Duration::from_millis(200)))
+            .group(GroupConfig::new("mail").then(ResourceConfig::new("address")));
+        let mut cluster = Cluster::new(Scenario::quiet(1, config), Options::default());
+        cluster.run_for(Duration::from_secs(4));
+        assert_eq!(cluster.actor(GROUP), Some(0));
+        cluster
+    }
+
+    #[test]
+    fn what_an_earlier_life_left_answers_until_the_present_one_puts_its_own_up() {
+        let mut cluster = served();
+        // Nobody else is there to end it, or to be told that nobody owns it.
+        cluster.inject(Fault::PowerLoss(1, Duration::from_secs(60)));
+        cluster.inject(Fault::UndoFails(0));
+        cluster.inject(Fault::KillEngine(0));
+        let began = cluster.elapsed();
+        while cluster.status(0).is_none() && cluster.elapsed() < began + Duration::from_secs(9) {
+            cluster.run_for(Duration::from_millis(5));
+        }
+        assert_eq!(cluster.actor(GROUP), None);
+        assert!(cluster.answering(0, 0), "{}", cluster.timeline());
+        // Were the other one to serve now, that would be seen.
+        let both = one_address(GROUP, [cluster.answering(0, 0), true]);
+        assert_eq!(both.unwrap_err().invariant, Invariant::I8);
+        cluster.run_for(Duration::from_secs(9));
+        assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
+        let process = cluster.nodes[0].process.as_mut().unwrap();
+        process.tokens[0] = super::Permission::Revoked;
+        assert!(!cluster.answering(0, 0), "its own ends with its permission");
+    }
 }

@@ -147,7 +147,7 @@ impl Cluster {
         }
     }
 
-    fn check_write(&mut self, group: usize, node: usize, epoch: Epoch) {
+    pub(super) fn check_write(&mut self, group: usize, node: usize, epoch: Epoch) {
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let verdict = self.epochs[group].write(id, node, epoch);
         self.check_unless_tainted(group, verdict);
@@ -331,6 +331,11 @@ impl Cluster {
         };
         let standby = 1 - owner;
         let Some(epoch) = self.primary_epoch(owner, group) else { return };
+        let blank = self.mirrors[group].as_ref().is_some_and(|m| m.copies[standby].log.is_empty());
+        if blank && self.acting(owner, group).is_none() {
+            self.probes.hit("mirror", "nothing to a blank copy without a permission");
+            return;
+        }
         let lives = [0, 1].map(|n| self.life(n).unwrap_or(0));
         let id = GroupId(u16::try_from(group).unwrap_or(0));
         let granted = self.nodes[standby].record.group(id).granted;
@@ -385,7 +390,7 @@ impl Cluster {
     }
 
     /// A tail that was given up holds nothing acknowledged, unless an operator chose so.
-    fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
+    pub(super) fn check_tail(&mut self, group: usize, standby: usize, tail: &[Rec]) {
         if tail.is_empty() {
             return;
         }

@@ -17,6 +17,10 @@ enum Flaw {
     PromotesLate,
     Silent,
     AcknowledgesAlways,
+    /// The first promotion after a demotion fails.
+    BusyAfterDemotion,
+    /// A demotion before any promotion spends its epoch.
+    SpendsAnIdleEpoch,
 }
 
 #[derive(Default)]
@@ -24,6 +28,8 @@ struct Inner {
     epoch: Epoch,
     leads: bool,
     ticket: u64,
+    busy: bool,
+    spent: Epoch,
     report: DataReport,
     sinks: Vec<DataReports>,
 }
@@ -59,8 +65,14 @@ impl DataSync for Number {
             if inner.leads && inner.epoch == ctx.epoch() && self.flaw != Flaw::BeginsTwice {
                 return Ok(());
             }
+            if ctx.epoch() < inner.epoch {
+                inner.busy = false;
+            }
             if ctx.epoch() < inner.epoch && self.flaw != Flaw::TakesOldEpochs {
                 return Err(failed("an older epoch"));
+            }
+            if std::mem::take(&mut inner.busy) || inner.spent == ctx.epoch() {
+                return Err(failed("not yet"));
             }
             inner.epoch = ctx.epoch();
             inner.ticket += 1;
@@ -88,13 +100,17 @@ impl DataSync for Number {
         Ok(())
     }
 
-    async fn demote(&self, _: &Ctx) -> Result<Option<Lsn>, ResourceError> {
+    async fn demote(&self, ctx: &Ctx) -> Result<Option<Lsn>, ResourceError> {
         if self.flaw == Flaw::RefusesIdleDemotion && !self.inner.lock().unwrap().leads {
             return Err(failed("it does not lead"));
         }
         self.closed.store(true, Ordering::SeqCst);
         self.set(|inner| {
             inner.ticket += 1;
+            inner.busy = inner.leads && self.flaw == Flaw::BusyAfterDemotion;
+            if !inner.leads && inner.epoch == Epoch(0) && self.flaw == Flaw::SpendsAnIdleEpoch {
+                inner.spent = ctx.epoch();
+            }
             inner.leads = false;
             inner.report.rule = None;
         });
@@ -158,5 +174,22 @@ async fn every_flaw_is_found_by_the_check_that_is_meant_for_it() {
     ] {
         let failures = found(flaw).await;
         assert!(failures.contains(&check), "{flaw:?} was found by {failures:?}, not by {check:?}");
+    }
+}
+
+/// For each check a copy that breaks only what that check is for.
+#[tokio::test]
+async fn every_check_finds_a_flaw_that_no_other_one_finds() {
+    for (flaw, check) in [
+        (Flaw::BusyAfterDemotion, "it is promoted and demoted"),
+        (Flaw::BeginsTwice, "a second promotion changes nothing"),
+        (Flaw::SpendsAnIdleEpoch, "a second demotion is a success"),
+        (Flaw::TakesOldEpochs, "an older epoch is refused"),
+        (Flaw::TakesForeignRules, "a rule of another epoch is ignored"),
+        (Flaw::PromotesLate, "it may be demoted while it is promoted"),
+        (Flaw::Silent, "every change is reported"),
+        (Flaw::AcknowledgesAlways, "only the promoted copy acknowledges"),
+    ] {
+        assert_eq!(found(flaw).await, [check], "{flaw:?}");
     }
 }

@@ -1,9 +1,9 @@
 //! What these scenarios and more seeds of the simulator showed, as directed tests named after it.
 
 use crate::support::*;
-use ha_core::config::{FenceConfig, TimingConfig};
-use ha_core::engine::{Command, Question};
-use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Moment, Options, Scenario, Trap};
+use ha_core::config::{FenceConfig, GroupPolicy, TimingConfig};
+use ha_core::engine::{Command, Question, RoleName};
+use ha_core::sim::{Cluster, Cut, DeviceFault, Fault, Moment, Options, ResourceFault, Scenario, Trap};
 
 /// Each was told, by a lie about the other's frozen process or by its true power loss, that the other is off, and each
 /// jumped to the same epoch. Both would have gone on.
@@ -117,7 +117,7 @@ fn an_owner_that_wakes_in_a_switchover_listens_before_it_stops() {
     config.groups[0].policy.drain = ms(300);
     for seed in 0..20 {
         let mut cluster = served_with(seed, config.clone());
-        cluster.inject(Fault::Resource(0, 0, 1, ha_core::sim::ResourceFault::DrainHangs));
+        cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::DrainHangs));
         cluster.inject(Fault::Switchover(0));
         cluster.run_for(ms(200));
         cluster.inject(Fault::PauseTree(0, ms(4300)));
@@ -159,10 +159,112 @@ fn words_that_come_after_the_death_do_not_let_the_second_shoot_outside_of_its_sl
 fn seeds_that_once_broke_an_invariant_hold_them_all() {
     let seeds = [
         20_004_672, 20_008_214, 20_015_998, 20_016_850, 20_018_496, 20_054_036, 20_062_324, 20_069_438,
-        20_073_376,
+        20_073_376, 40_001_346, 40_007_211, 40_010_340, 40_011_657, 40_025_155, 40_028_824, 50_006_570,
+        51_008_595, 51_008_999,
     ];
     for seed in seeds {
         let report = ha_core::sim::run(seed, &Options::default());
         assert!(report.failure.is_none(), "{}", report.failure.unwrap());
+    }
+}
+
+/// A standby woke, found the release of a life that was over in its sockets, and acted on it: the next life owned already,
+/// told falsely that the standby is off.
+#[test]
+fn what_waited_in_the_sockets_of_a_frozen_standby_is_no_proof_when_it_wakes() {
+    for late in 0..30 {
+        let mut scenario = Scenario::quiet(late, plain());
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::Device(1, DeviceFault::Lies, seconds(9)));
+        cluster.inject(Fault::KillGuardian(0));
+        cluster.inject(Fault::PauseTree(1, ms(6000 + late * 7)));
+        cluster.run_for(ms(5500));
+        owns(&cluster, 0, MAIL);
+        cluster.run_for(seconds(3));
+        owns(&cluster, 0, MAIL);
+    }
+}
+
+/// Without a lie the same word counts, a little later.
+#[test]
+fn a_frozen_standby_takes_over_what_was_released_to_it_when_it_has_listened() {
+    for seed in 0..10 {
+        let mut cluster = served_with(seed, plain());
+        cluster.inject(Fault::KillGuardian(0));
+        cluster.inject(Fault::PauseTree(1, seconds(2)));
+        cluster.run_for(ms(100));
+        cluster.inject(Fault::PowerLoss(0, seconds(60)));
+        cluster.run_for(seconds(4));
+        owns(&cluster, 1, MAIL);
+    }
+}
+
+/// A life that found leftovers put its own address up, and was frozen and lied about: its address ended with its
+/// permission, as everybody's does.
+#[test]
+fn the_address_of_a_life_that_found_leftovers_ends_with_its_permission() {
+    for seed in 0..10 {
+        let mut scenario = Scenario::quiet(seed, plain());
+        scenario.lying = true;
+        let mut cluster = Cluster::new(scenario, Options::default());
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::PauseTree(1, seconds(3)));
+        cluster.inject(Fault::UndoFails(0));
+        after(&mut cluster, &[Fault::KillEngine(0)], seconds(9));
+        owns(&cluster, 0, MAIL);
+        cluster.inject(Fault::Device(0, DeviceFault::Lies, seconds(4)));
+        cluster.inject(Fault::PauseTree(0, seconds(3)));
+        cluster.run_for(ms(2900));
+        assert_eq!(cluster.actor(MAIL), Some(1), "{}", cluster.timeline());
+        cluster.run_for(seconds(3));
+        owns(&cluster, 1, MAIL);
+    }
+}
+
+/// Blank after the loss of its disk, the owner had a lower epoch than the standby once had: its release was taken for an old
+/// one, so that both waited, and when everything was cut, both shot at once.
+#[test]
+fn the_release_of_an_owner_with_a_lower_epoch_than_ones_own_counts() {
+    for seed in 0..10 {
+        let mut cluster = served_with(seed, plain());
+        cluster.inject(Fault::PowerLoss(0, seconds(7)));
+        after(&mut cluster, &[Fault::PowerLoss(1, seconds(1))], seconds(5));
+        owns(&cluster, 1, MAIL);
+        cluster.inject(Fault::ReplaceDisk(0, seconds(2)));
+        after(&mut cluster, &[Fault::PowerLoss(1, seconds(6))], seconds(10));
+        owns(&cluster, 0, MAIL);
+        let granted = |n| cluster.record(n).map(|r| r.group(MAIL).granted);
+        assert!(granted(0) < granted(1), "{}", cluster.timeline());
+        // Less than the owner waits for a successor.
+        after(&mut cluster, &[Fault::Switchover(0)], ms(800));
+        owns(&cluster, 1, MAIL);
+    }
+}
+
+/// The follower was released and its lead still stopping when everything was cut: the standby, which could not start the one
+/// without the other, took their owner for one without a reason to shoot.
+#[test]
+fn an_owner_that_gave_a_follower_up_and_its_standby_do_not_both_shoot() {
+    for seed in 0..10 {
+        let mut config = plain();
+        let mut web = group("web", 0);
+        web.policy = GroupPolicy::default().with_lead(Some(MAIL));
+        config.groups.push(web);
+        config.groups[0].resources[1].stop_timeout = seconds(4);
+        let mut cluster = served_with(seed, config);
+        owns(&cluster, 0, WEB);
+        cluster.inject(Fault::Resource(0, 0, 1, ResourceFault::StopHangs));
+        cluster.inject(Fault::Switchover(0));
+        for _ in 0..200 {
+            cluster.run_for(ms(if role(&cluster, 0, WEB) == Some(RoleName::Standby) { 0 } else { 5 }));
+        }
+        assert_eq!(role(&cluster, 0, MAIL), Some(RoleName::Stopping), "{}", cluster.timeline());
+        // Both weights are known by then.
+        cluster.run_for(ms(200));
+        after(&mut cluster, &[Fault::Isolate(seconds(8))], seconds(3));
+        let shots = shots(&cluster);
+        assert_eq!(shots[0] + shots[1], 1, "{}", cluster.timeline());
     }
 }

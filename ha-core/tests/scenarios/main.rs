@@ -25,3 +25,4 @@ mod sweeps;
 mod swizzle;
 mod table;
 mod throughput;
+mod witness;

@@ -1,8 +1,9 @@
 //! 87 to 94: operations. The wire's versions are in `ha-core/src/wire/tests/versions.rs`.
 
 use crate::support::*;
-use ha_core::engine::{Protection, Question};
-use ha_core::sim::{Cluster, Fault, Options, Scenario};
+use ha_core::config::{Config, Failback, GroupPolicy};
+use ha_core::engine::{EventKind, MoveReason, Protection, Question, RoleName};
+use ha_core::sim::{Cluster, Cut, Fault, Options, Scenario};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -112,4 +113,84 @@ fn s092_hours_of_faults_end_whole_and_in_bounded_memory() {
     let now = (0..2).filter_map(|n| cluster.status(n)).map(|s| format!("{s:?}").len()).sum::<usize>();
     assert!(now <= size + 300, "the state grew from {size} to {now}");
     assert!(cluster.elapsed() > seconds(4000));
+}
+
+/// The simulator's client is one that commits every 50 to 150 ms; ten thousand of them over real sockets are not.
+#[test]
+fn s093_a_thousand_takeovers_lose_nothing_that_a_client_was_told() {
+    let mut config = pair();
+    config.links.truncate(2);
+    let mut cluster = served(config);
+    for round in 0..1000 {
+        let owner = round % 2;
+        let fault = match round / 2 % 3 {
+            0 => Fault::PowerLoss(owner, seconds(2)),
+            1 => Fault::KillTree(owner, seconds(2)),
+            _ => Fault::KillEngine(owner),
+        };
+        cluster.inject(fault);
+        let whole = cluster.run_until(seconds(20), |c| {
+            role(c, 1 - owner, MAIL) == Some(RoleName::Active)
+                && status(c, 1 - owner, MAIL).is_some_and(|g| g.protection == Protection::Full)
+                && status(c, owner, MAIL).is_some_and(|g| g.viable)
+        });
+        assert!(whole, "takeover {round}: {fault}\n{}", cluster.timeline());
+        // I3 was asserted at the promotion.
+        owns(&cluster, 1 - owner, MAIL);
+    }
+    let granted = status(&cluster, 0, MAIL).map_or(0, |g| g.epoch.0);
+    assert!(granted >= 1001, "an epoch for each takeover: {granted}");
+    assert!(cluster.acknowledged(MAIL) > 10_000, "{} messages", cluster.acknowledged(MAIL));
+    nothing_is_lost(&mut cluster);
+}
+
+/// Mail prefers node 0, and goes back once both copies were members for so long without a break.
+fn failing_back() -> Config {
+    let mut config = pair();
+    config.groups[0].policy = GroupPolicy::default().with_failback(Failback::After(seconds(3)));
+    config
+}
+
+fn fails_back(cluster: &Cluster) -> bool {
+    let begins = EventKind::Moving { group: MAIL, reason: MoveReason::Failback };
+    reports(cluster).iter().any(|(_, kind)| *kind == begins)
+}
+
+#[test]
+fn s094_failback_waits_for_the_resync_and_then_for_its_hold_off() {
+    for seed in 0..5 {
+        let mut cluster = served_with(seed, failing_back());
+        after(&mut cluster, &[Fault::PowerLoss(0, seconds(3))], seconds(2));
+        owns(&cluster, 1, MAIL);
+        // Back, but without its stream: not a copy to move to, however long it takes.
+        after(&mut cluster, &[Fault::CutMirror(Cut::Both, seconds(15))], seconds(14));
+        owns(&cluster, 1, MAIL);
+        assert!(!fails_back(&cluster), "{}", cluster.timeline());
+        let full = |c: &Cluster| status(c, 1, MAIL).is_some_and(|g| g.protection == Protection::Full);
+        assert!(cluster.run_until(seconds(10), full), "{}", cluster.timeline());
+        after(&mut cluster, &[], ms(2800));
+        assert!(!fails_back(&cluster), "{}", cluster.timeline());
+        owns(&cluster, 1, MAIL);
+        after(&mut cluster, &[], ms(1500));
+        whole(&cluster, 0, MAIL);
+        proven_by(&cluster, 0, MAIL, "Released");
+        assert_eq!(cluster.probes().count("device", "shot hit"), 0, "{}", cluster.timeline());
+        mail_flows(&mut cluster, seconds(1), 5);
+        nothing_is_lost(&mut cluster);
+    }
+}
+
+#[test]
+fn s094_a_preferred_node_that_comes_and_goes_is_not_returned_to_before_it_stays() {
+    let mut cluster = served(failing_back());
+    after(&mut cluster, &[Fault::PowerLoss(0, seconds(2))], seconds(4));
+    for _ in 0..4 {
+        owns(&cluster, 1, MAIL);
+        after(&mut cluster, &[Fault::KillEngine(0)], ms(2500));
+    }
+    assert!(!fails_back(&cluster), "{}", cluster.timeline());
+    after(&mut cluster, &[], seconds(6));
+    whole(&cluster, 0, MAIL);
+    assert_eq!(cluster.probes().count("move", "Failback"), 1);
+    nothing_is_lost(&mut cluster);
 }

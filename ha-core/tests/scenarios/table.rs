@@ -2,7 +2,7 @@
 
 const TABLE: &str = include_str!("../../../docs/SCENARIOS.md");
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 13] = [
     include_str!("basic.rs"),
     include_str!("crash.rs"),
     include_str!("data.rs"),
@@ -14,12 +14,14 @@ const SOURCES: [&str; 11] = [
     include_str!("resources.rs"),
     include_str!("steps.rs"),
     include_str!("swizzle.rs"),
+    include_str!("witness.rs"),
+    include_str!("../runtime_arbiter.rs"),
 ];
 
 fn tests() -> Vec<&'static str> {
     let lines = SOURCES.into_iter().chain([include_str!("sweeps.rs")]).flat_map(str::lines);
     lines
-        .filter_map(|l| l.strip_prefix("fn s")?.split_once('('))
+        .filter_map(|l| l.strip_prefix("async ").unwrap_or(l).strip_prefix("fn s")?.split_once('('))
         .map(|(name, _)| name)
         .filter(numbered)
         .collect()

@@ -225,6 +225,9 @@ impl State {
                 session.outbox.push(&Message::Keepalive { epoch, commit });
             }
             session.frames = session.outbox.frames();
+            if session.to_plan {
+                session.feed_wake.notify_one();
+            }
             if late > OWN_LATENESS {
                 session.last_frame += late;
             }

@@ -188,12 +188,20 @@ impl State {
     fn next_of_feed(&mut self, id: u64) -> Next {
         let leads = self.leader().map(|l| l.epoch);
         let (applied, sequenced, window) = (self.applied, self.sequenced, self.cfg.limits.inflight_bytes);
+        let permitted = self.cfg.token.check(self.cfg.clock.now()).is_ok();
         let Some(session) = self.session.as_mut().filter(|s| s.id == id) else { return Next::Over };
         let Some(epoch) = leads else { return Next::Wait };
         let serial = session.serial;
         if session.to_plan {
+            let (Some(said), Some(heard)) = (&session.said, &session.heard) else {
+                session.to_plan = false;
+                return Next::Wait;
+            };
+            // A copy that holds nothing may have forgotten a later grant with its disk. The tick looks again.
+            if !permitted && heard.standing.end == Lsn(0) {
+                return Next::Wait;
+            }
             session.to_plan = false;
-            let (Some(said), Some(heard)) = (&session.said, &session.heard) else { return Next::Wait };
             return Next::Plan {
                 verdict: decide(said, &heard.standing),
                 epoch,

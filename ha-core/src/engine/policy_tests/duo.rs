@@ -40,6 +40,8 @@ pub(super) struct Duo {
     tokens: BTreeMap<(usize, u16), Instant>,
     in_flight: VecDeque<(Instant, usize, Input)>,
     pub(super) cut: bool,
+    /// How long a beat is under way.
+    pub(super) latency: Duration,
     pub(super) outside: [u8; 2],
     /// Nodes and groups whose starts fail.
     pub(super) start_fails: BTreeSet<(usize, u16)>,
@@ -48,6 +50,14 @@ pub(super) struct Duo {
     /// How long a drain takes.
     pub(super) drain: Duration,
     pub(super) resume_fails: bool,
+    /// A resume does not come back.
+    pub(super) resume_hangs: bool,
+    /// This node's words about its health and the outside are never heard.
+    pub(super) mute_about_health: Option<usize>,
+    /// Monitors fail by themselves.
+    pub(super) monitor_fails: bool,
+    /// This node's word that it is ready is never heard.
+    pub(super) never_ready: Option<usize>,
     /// Starts, stops, drains and resumes, in order.
     pub(super) done: Vec<(usize, u16, OpKind)>,
     pub(super) log: Vec<(Instant, usize, EventKind)>,
@@ -68,11 +78,16 @@ impl Duo {
             tokens: BTreeMap::new(),
             in_flight: VecDeque::new(),
             cut: false,
+            latency: ms(1),
             outside: [2, 2],
             start_fails: BTreeSet::new(),
             health: BTreeMap::new(),
             drain: ms(1),
             resume_fails: false,
+            resume_hangs: false,
+            mute_about_health: None,
+            monitor_fails: false,
+            never_ready: None,
             done: Vec::new(),
             log: Vec::new(),
             most_ops: 0,
@@ -150,8 +165,14 @@ impl Duo {
 
     fn carry_out(&mut self, n: usize, action: Action) {
         match action {
-            Action::SendBeat { link, beat } if !self.cut => {
-                self.later(1 - n, ms(1), Input::Beat { link, beat })
+            Action::SendBeat { link, mut beat } if !self.cut => {
+                if self.never_ready == Some(n) {
+                    beat.statements.retain(|said| !matches!(said, Statement::Ready { .. }));
+                }
+                if self.mute_about_health == Some(n) {
+                    beat.statements.retain(|said| !matches!(said, Statement::Health { .. }));
+                }
+                self.later(1 - n, self.latency, Input::Beat { link, beat })
             }
             Action::Persist { write, record } => {
                 self.records[n] = record;
@@ -189,6 +210,8 @@ impl Duo {
         let found = self.health.get(&(n, g)).copied().unwrap_or(Some(Health::Running));
         let result = match (kind, found) {
             (OpKind::Monitor, None) => return,
+            (OpKind::Resume, _) if self.resume_hangs => return,
+            (OpKind::Monitor, _) if self.monitor_fails => OpResult::Failed,
             (OpKind::Monitor, Some(health)) => OpResult::Health(health),
             _ if fails => OpResult::Failed,
             _ => OpResult::Done { final_lsn: None },

@@ -5,4 +5,5 @@ mod duo;
 mod failing;
 mod holding;
 mod moving;
+mod proofs;
 mod together;

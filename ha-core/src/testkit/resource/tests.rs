@@ -4,7 +4,7 @@ use super::*;
 use crate::api::ResourceError;
 use async_trait::async_trait;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Flaw {
@@ -18,23 +18,56 @@ enum Flaw {
     IgnoresCancel,
     ActsBeforeUndo,
     IgnoresRefusal,
+    /// Its first look, before anything ran, guesses.
+    GuessesAtFirst,
+    /// One instance starts once.
+    StartsOnce,
+    /// A second start ends what the first one began.
+    SecondStartEndsIt,
+    /// A stop beside another one is refused.
+    RefusesStopAtOnce,
+    /// A start that has no time left waits for more.
+    HangsWhenLate,
+    /// A start that is given up leaves something where its stop does not look.
+    LeavesHalfWhenCancelled,
+    /// It stores no undo step at all.
+    StoresNoUndo,
+    /// Its monitor remembers what was ordered, and looks at nothing.
+    MonitorRemembers,
 }
 
 struct Flag {
     file: PathBuf,
     flaw: Flaw,
     name: String,
+    started: AtomicBool,
+    believed: AtomicBool,
+    stopping: AtomicBool,
+    looked: Arc<AtomicBool>,
 }
 
 static NAMES: AtomicU8 = AtomicU8::new(0);
 
 impl Flag {
-    fn make(file: &Path, flaw: Flaw) -> Arc<dyn Resource> {
+    fn make(file: &Path, flaw: Flaw, looked: &Arc<AtomicBool>) -> Arc<dyn Resource> {
         let name = match flaw {
             Flaw::NameChanges => format!("flag{}", NAMES.fetch_add(1, Ordering::Relaxed)),
             _ => "flag".into(),
         };
-        Arc::new(Self { file: file.into(), flaw, name })
+        let [started, believed, stopping] = [(); 3].map(|()| AtomicBool::new(false));
+        Arc::new(Self {
+            file: file.into(),
+            flaw,
+            name,
+            started,
+            believed,
+            stopping,
+            looked: Arc::clone(looked),
+        })
+    }
+
+    fn half(&self) -> PathBuf {
+        self.file.with_extension("half")
     }
 
     fn failed(&self, reason: impl std::fmt::Display) -> ResourceError {
@@ -58,16 +91,33 @@ impl Resource for Flag {
         if self.flaw == Flaw::RefusesSecondStart && self.file.exists() {
             return Err(self.failed("it runs already"));
         }
+        if self.flaw == Flaw::SecondStartEndsIt && self.file.exists() {
+            let _ = std::fs::remove_file(&self.file);
+            return Err(self.failed("it runs already"));
+        }
+        let _ = std::fs::remove_file(self.half());
+        let again = self.started.swap(true, Ordering::SeqCst);
+        if self.flaw == Flaw::StartsOnce && again && !self.file.exists() {
+            return Err(self.failed("it ran before"));
+        }
+        if self.flaw == Flaw::HangsWhenLate && ctx.remaining().is_zero() {
+            std::future::pending().await
+        }
         if self.flaw == Flaw::ActsBeforeUndo {
             self.raise()?;
             ctx.sleep(STEP).await;
         }
         let undo = Undo { kind: "flag".into(), version: 1, bytes: Vec::new() };
-        let stored = ctx.remember_undo(undo).map_err(|e| self.failed(e));
-        if self.flaw != Flaw::IgnoresRefusal {
-            stored?;
+        if self.flaw != Flaw::StoresNoUndo {
+            let stored = ctx.remember_undo(undo).map_err(|e| self.failed(e));
+            if self.flaw != Flaw::IgnoresRefusal {
+                stored?;
+            }
         }
         ctx.sleep(STEP).await;
+        if ctx.is_cancelled() && self.flaw == Flaw::LeavesHalfWhenCancelled {
+            std::fs::write(self.half(), "half up").map_err(|e| self.failed(e))?;
+        }
         if ctx.is_cancelled() && self.flaw != Flaw::IgnoresCancel {
             return Err(self.failed("given up"));
         }
@@ -81,6 +131,7 @@ impl Resource for Flag {
             });
         }
         ctx.sleep(STEP).await;
+        self.believed.store(true, Ordering::SeqCst);
         Ok(())
     }
 
@@ -90,15 +141,24 @@ impl Resource for Flag {
             Flaw::RefusesStopOfStopped if !self.file.exists() => return Err(self.failed("it does not run")),
             _ => {}
         }
+        let beside_another = self.stopping.swap(true, Ordering::SeqCst);
+        if self.flaw == Flaw::RefusesStopAtOnce && beside_another {
+            return Err(self.failed("it is being stopped"));
+        }
         let _ = std::fs::remove_file(&self.file);
         ctx.sleep(4 * STEP).await;
+        self.stopping.store(false, Ordering::SeqCst);
+        self.believed.store(false, Ordering::SeqCst);
         Ok(())
     }
 
     async fn monitor(&self, ctx: &Ctx) -> Health {
         ctx.sleep(STEP).await;
+        let first = !self.looked.swap(true, Ordering::SeqCst);
         match (self.flaw, self.file.exists()) {
             (Flaw::MonitorLies, _) => Health::Running,
+            (Flaw::GuessesAtFirst, _) if first => Health::Failed,
+            (Flaw::MonitorRemembers, _) if self.believed.load(Ordering::SeqCst) => Health::Running,
             (Flaw::MonitorStops, true) => {
                 let _ = std::fs::remove_file(&self.file);
                 Health::Running
@@ -112,14 +172,17 @@ impl Resource for Flag {
 async fn found(flaw: Flaw) -> Vec<&'static str> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("flag");
-    let test = ResourceTest::new(|| Flag::make(&file, flaw))
-        .left_behind(|| file.exists().then(|| "the flag".to_owned()).into_iter().collect())
+    let half = file.with_extension("half");
+    let looked = Arc::default();
+    let left = |path: &Path| path.exists().then(|| path.display().to_string());
+    let test = ResourceTest::new(|| Flag::make(&file, flaw, &looked))
+        .left_behind(|| left(&file).into_iter().chain(left(&half)).collect())
         .taken_back_by(|_| {
             let _ = std::fs::remove_file(&file);
             Ok(())
         })
         .broken_by(|| drop(std::fs::remove_file(&file)))
-        .within(Duration::from_millis(400))
+        .within(Duration::from_millis(if flaw == Flaw::StopHangs { 400 } else { 2000 }))
         .cuts(8);
     match test.run().await {
         Ok(report) => {
@@ -156,11 +219,32 @@ async fn every_flaw_is_found_by_the_check_that_is_meant_for_it() {
     }
 }
 
+/// For each check a resource that breaks only what that check is for.
+#[tokio::test]
+async fn every_check_finds_a_flaw_that_no_other_one_finds() {
+    for (flaw, check) in [
+        (Flaw::NameChanges, "its name is a constant"),
+        (Flaw::GuessesAtFirst, "what was never started is stopped"),
+        (Flaw::StartsOnce, "it starts, stops, and starts again"),
+        (Flaw::SecondStartEndsIt, "a second start changes nothing"),
+        (Flaw::RefusesStopAtOnce, "a second stop is a success"),
+        (Flaw::MonitorStops, "monitors change nothing"),
+        (Flaw::HangsWhenLate, "a passed deadline is no reason to hang"),
+        (Flaw::LeavesHalfWhenCancelled, "it may be stopped while it starts"),
+        (Flaw::IgnoresRefusal, "a refused undo step refuses the start"),
+        (Flaw::StoresNoUndo, "a death midway leaves nothing that its undo steps miss"),
+        (Flaw::MonitorRemembers, "its monitor tells the truth"),
+    ] {
+        assert_eq!(found(flaw).await, [check], "{flaw:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_checked_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("flag");
-    let report = ResourceTest::new(|| Flag::make(&file, Flaw::None)).cuts(4).run().await.unwrap();
+    let report =
+        ResourceTest::new(|| Flag::make(&file, Flaw::None, &Arc::default())).cuts(4).run().await.unwrap();
     assert_eq!(report.skipped.len(), 2);
     assert!(report.to_string().contains("ResourceTest::left_behind"), "{report}");
 }
