@@ -55,9 +55,9 @@ impl Pings {
         run("kill", &["-INT", &self.0.id().to_string()]);
         let out = std::io::read_to_string(self.0.stdout.take().unwrap()).unwrap();
         self.0.wait().unwrap();
-        let answers =
+        let mut answers =
             out.lines().filter_map(|line| line.strip_prefix('[')?.split_once(']')?.0.parse::<f64>().ok());
-        SystemTime::UNIX_EPOCH + Duration::from_secs_f64(answers.last().unwrap())
+        SystemTime::UNIX_EPOCH + Duration::from_secs_f64(answers.next_back().unwrap())
     }
 }
 
