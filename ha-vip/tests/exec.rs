@@ -129,6 +129,11 @@ async fn it_passes_the_kit() {
         Arc::new(VirtualIp::new("address", MAIL, Arc::new(cloud(&file))).unwrap())
     };
     let left = || file.exists().then(|| "the address is still assigned".into()).into_iter().collect();
-    let report = ResourceTest::new(make).left_behind(left).run().await;
+    let handler = ha_vip::undo_handlers().into_iter().find(|handler| handler.kind == "ha-vip/exec").unwrap();
+    let test = ResourceTest::new(make)
+        .left_behind(left)
+        .taken_back_by(move |undo| (handler.undo)(undo.version, &undo.bytes))
+        .broken_by(|| drop(std::fs::remove_file(&file)));
+    let report = test.run().await;
     report.map_err(|failed| failed.to_string()).unwrap();
 }

@@ -39,7 +39,7 @@ impl Departure {
         let (tell, gone) = channel();
         let watch = Watch::start(&space.namespace(), move |event| {
             if let Event::AddressGone(address) = event {
-                drop(tell.send((address.address, Instant::now())));
+                let _ended = tell.send((address.address, Instant::now()));
             }
         });
         Self { gone, _watch: watch.unwrap() }

@@ -252,6 +252,34 @@ fn an_interface_that_is_missing_renamed_or_gone_is_named() {
 
 #[test]
 #[ignore = "needs network namespaces"]
+fn an_interface_that_is_made_anew_under_its_name_gets_its_addresses_again() {
+    let (one, two) = Space::pair();
+    let serving = Serving::new(|| {
+        VirtualIp::linux("address", specs(&["10.77.0.100/24@lan0", "fd00::64/64@lan0"]))
+            .namespace(one.namespace())
+            .build()
+            .unwrap()
+    });
+    serving.start().unwrap();
+    one.ip("link del lan0");
+    until("gone with its interface", || serving.health() == Health::Stopped);
+    // Nothing to put them on: a start must not claim what is not there.
+    assert!(serving.start().is_err());
+    assert!(serving.health() == Health::Stopped);
+    one.ip(&format!("link add lan0 type veth peer name lan0 netns {}", two.name));
+    one.ip("link set lan0 up");
+    two.ip("link set lan0 up");
+    serving.start().unwrap();
+    until("there again", || serving.health() == Health::Running);
+    one.ip("link set lan0 down");
+    until("down is seen", || serving.health() != Health::Running);
+    one.ip("link set lan0 up");
+    until("there again without a start", || serving.health() == Health::Running);
+    assert!(one.has("10.77.0.100/24") && one.has("fd00::64/64"));
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
 fn what_an_earlier_life_left_is_removed_when_the_next_is_built() {
     let (one, _two) = Space::pair();
     let mut kernel = one.kernel();

@@ -101,6 +101,12 @@ fn addresses_on_an_interface_pass_the_kit() {
         Arc::new(builder.namespace(one.namespace()).gate(Duration::from_millis(500)).build().unwrap())
     };
     let left = || one.has("10.77.0.100").then(|| "10.77.0.100 is on lan0".into()).into_iter().collect();
-    let report = runtime.block_on(ResourceTest::new(make).left_behind(left).run());
+    let handler =
+        ha_vip::undo_handlers().into_iter().find(|handler| handler.kind == "ha-vip/address").unwrap();
+    let test = ResourceTest::new(make)
+        .left_behind(left)
+        .taken_back_by(move |undo| (handler.undo)(undo.version, &undo.bytes))
+        .broken_by(|| drop(one.ip("link set lan0 down")));
+    let report = runtime.block_on(test.run());
     report.map_err(|failed| failed.to_string()).unwrap();
 }

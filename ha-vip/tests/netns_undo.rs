@@ -7,7 +7,6 @@ mod netns_space;
 use ha_core::Undo;
 use ha_vip::VirtualIp;
 use ha_vip::kernel::NetNamespace;
-use ha_vip::linux::VirtualMac;
 use netns_space::Space;
 use netns_space::process::{Node, Process, serve};
 use netns_space::serving::{Serving, specs};

@@ -63,9 +63,14 @@ impl Core {
     pub(crate) fn acquire(&self, token: &TokenCell) -> Result<(), LinuxError> {
         let mut state = self.state();
         let State { holder, serving } = &mut *state;
-        if let Some(already) = serving.as_mut().filter(|serving| !serving.is_suspended) {
+        if let Some(already) = serving.as_mut().filter(|s| !s.is_suspended && holder.is_placed()) {
             already.token = token.clone();
-            return holder.mend(&self.plan).map(drop);
+            let mended = holder.mend(&self.plan).map(drop);
+            if mended.is_err() {
+                *serving = None;
+                holder.take(&self.plan)?;
+            }
+            return mended;
         }
         let now = BootClock.now();
         let Ok(permission) = token.check(now) else { return Err(LinuxError::NotPermitted) };
@@ -218,15 +223,30 @@ impl Core {
         }
         if now >= serving.renew_at {
             serving.renew_at = now + self.renewal_period();
-            if let Err(error) = holder.renew(&self.plan) {
-                tracing::error!(resource = self.plan.name, %error, "the addresses are not renewed; they are placed anew");
-                serving.renew_at = now + RETRY;
-                // The interface may have been made anew under its name.
-                let now = BootClock.now();
-                if let Ok(permission) = serving.token.check(now) {
-                    let _logged = holder.put(&self.plan, self.gate_span(permission, now));
+            let renewed = if holder.is_placed() { holder.renew(&self.plan) } else { Ok(()) };
+            // The interface may have been made anew under its name.
+            let renewed = match renewed {
+                Ok(()) if holder.is_placed() => Ok(()),
+                Ok(()) | Err(_) => self.place_anew(holder, serving),
+            };
+            match renewed {
+                Ok(()) => serving.is_stuck = false,
+                Err(error) => {
+                    serving.renew_at = now + RETRY;
+                    if !serving.is_stuck {
+                        serving.is_stuck = true;
+                        tracing::error!(resource = self.plan.name, %error, "the addresses are not renewed; they are placed anew as soon as that goes");
+                    }
                 }
             }
+        }
+    }
+
+    fn place_anew(&self, holder: &mut Holder, serving: &mut Serving) -> Result<(), LinuxError> {
+        let now = BootClock.now();
+        match serving.token.check(now) {
+            Ok(permission) => holder.put(&self.plan, self.gate_span(permission, now)),
+            Err(_) => Ok(()),
         }
     }
 

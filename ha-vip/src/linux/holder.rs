@@ -35,11 +35,10 @@ impl Holder {
     /// Adds everything, announcing each address as soon as the kernel has it. After an error nothing is left.
     pub(crate) fn put(&mut self, plan: &Plan, open_for: Option<Duration>) -> Result<(), LinuxError> {
         let done = self.put_all(plan, open_for);
-        if let Err(error) = &done {
-            tracing::warn!(resource = plan.name, %error, "the addresses were not added; what was begun is taken back");
-            if let Err(second) = self.take(plan) {
-                tracing::error!(resource = plan.name, error = %second, "something is left of a failed acquisition");
-            }
+        if done.is_err()
+            && let Err(second) = self.take(plan)
+        {
+            tracing::error!(resource = plan.name, error = %second, "something is left of a failed acquisition");
         }
         done
     }
@@ -150,11 +149,15 @@ impl Holder {
         Ok(self.placed.iter().map(|p| p.address.clone()).filter(|address| !is_there(address)).collect())
     }
 
-    /// Takes the addresses away at once, the gate first; routes and rules stay until they are back or given up.
+    /// Whether there is something to renew, or a reason not to put it back.
+    pub(crate) fn is_placed(&self) -> bool {
+        !self.placed.is_empty() || !self.duplicates.is_empty()
+    }
+
+    /// Takes the addresses away at once, the gate first; routes and rules stay until they are back or given up. Whatever
+    /// fails, the rest is done.
     pub(crate) fn suspend(&mut self, plan: &Plan) -> Result<(), LinuxError> {
-        if let Some(gate) = &mut self.gate {
-            gate.close()?;
-        }
+        let closed = self.gate.as_mut().map_or(Ok(()), Gate::close);
         for placed in &self.placed {
             if let Some(hook) = &plan.announce {
                 hook.withdraw(&placed.nic, placed.address.address);
@@ -162,23 +165,21 @@ impl Holder {
         }
         let ours = self.ours(plan)?;
         self.delete(&ours)?;
-        self.verify_gone(plan)
+        self.verify_gone(plan)?;
+        Ok(closed?)
     }
 
-    /// Takes everything away and verifies it. A success if nothing was there.
+    /// Takes everything away and verifies it. A success if nothing was there. Whatever fails, the rest is done.
     pub(crate) fn take(&mut self, plan: &Plan) -> Result<(), LinuxError> {
         let suspended = self.suspend(plan);
-        for rule in &plan.rules {
-            absent_is_fine(self.kernel.delete_rule(&rule.0, ORIGIN))?;
-        }
-        for route in &self.routes {
-            absent_is_fine(self.kernel.delete_route(route))?;
-        }
+        let rules = plan.rules.iter().map(|rule| absent_is_fine(self.kernel.delete_rule(&rule.0, ORIGIN)));
+        let rules = rules.fold(Ok(()), Result::and);
+        let routes = self.routes.iter().map(|route| absent_is_fine(self.kernel.delete_route(route)));
+        let routes = routes.fold(Ok(()), Result::and);
         suspended?;
+        rules.and(routes)?;
         self.verify_paths_gone(plan)?;
-        if let Some(gate) = &mut self.gate {
-            gate.remove()?;
-        }
+        self.gate.as_mut().map_or(Ok(()), Gate::remove)?;
         if let Some(virtual_mac) = &plan.virtual_mac
             && let Ok(link) = self.kernel.link_named(&virtual_mac.name)
         {

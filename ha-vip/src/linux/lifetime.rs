@@ -47,7 +47,7 @@ mod tests {
         assert_eq!(seconds(2000), Some(1));
         assert_eq!(seconds(1001), Some(1));
         assert_eq!(seconds(2001), Some(2));
-        assert_eq!(seconds(3600_000), Some(3599));
+        assert_eq!(seconds(3_600_000), Some(3599));
         for ms in [0, 1, 1000, u64::MAX] {
             assert_eq!(seconds(ms), None, "{ms}");
         }

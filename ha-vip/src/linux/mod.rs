@@ -17,7 +17,7 @@
 //!
 //! | file | is |
 //! |---|---|
-//! | `spec`, `path` | how addresses, routes and rules are written |
+//! | `spec`, `spec_error`, `path` | how addresses, routes and rules are written |
 //! | `builder`, `plan` | what is to be served, and on which interface |
 //! | `holder` | the addresses in the kernel: put, renewed, looked at, taken away |
 //! | `core`, `keeper` | when: the permission decides |
@@ -39,6 +39,7 @@ mod path;
 mod plan;
 mod settings;
 mod spec;
+mod spec_error;
 mod undo;
 mod virtual_mac;
 mod voice;
@@ -51,7 +52,8 @@ pub use gate::Gate;
 pub use lifetime::lifetime_bound;
 pub use path::{PathError, RouteSpec, RuleSpec};
 pub use plan::{DuplicateDetection, LinkLoss};
-pub use spec::{AddressSpec, Scope, SpecError};
+pub use spec::{AddressSpec, Scope};
+pub use spec_error::SpecError;
 pub use undo::{UNDO_KIND, undo, verify};
 pub use virtual_mac::VirtualMac;
 pub use voice::ConflictListener;
