@@ -14,7 +14,8 @@ fn a_pair_starts_from_flags_alone_and_says_what_it_is() {
     pair.start_both();
     let (active, standby) = pair.await_first();
     let status = pair.await_status(active, "both links up", |s| {
-        s["peer"]["links"].as_array().is_some_and(|links| links.iter().all(|l| l["state"] == "up")) && s["decisions"][0].is_object()
+        s["peer"]["links"].as_array().is_some_and(|links| links.iter().all(|l| l["state"] == "up"))
+            && s["decisions"][0].is_object()
     });
     let keys: Vec<_> = status.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["active", "decisions", "groups", "incarnation", "node", "peer", "token"]);
@@ -25,11 +26,15 @@ fn a_pair_starts_from_flags_alone_and_says_what_it_is() {
     assert!(links.iter().all(|l| l["last_refusal"].is_null()), "{status:#}");
     assert!(links[0]["path"].as_str().unwrap().contains(":6940,"), "{status:#}");
     for decision in status["decisions"].as_array().unwrap() {
-        assert!(decision["rule"].is_string() && decision["decision"].is_string() && decision["at_ns"].is_u64());
+        assert!(
+            decision["rule"].is_string() && decision["decision"].is_string() && decision["at_ns"].is_u64()
+        );
     }
     // A permission that is renewed is valid almost always; that of the other one never is.
     pair.await_status(active, "a valid permission", |s| {
-        s["token"][0]["valid"] == true && s["token"][0]["epoch"] == 1 && s["token"][0]["valid_for_ms"].as_f64() > Some(0.0)
+        s["token"][0]["valid"] == true
+            && s["token"][0]["epoch"] == 1
+            && s["token"][0]["valid_for_ms"].as_f64() > Some(0.0)
     });
     let other = pair.status(standby).unwrap();
     assert_eq!((other["active"].as_array().unwrap().len(), &other["token"][0]["valid"]), (0, &false.into()));
@@ -243,7 +248,12 @@ fn keys_and_fence_commands_are_tried_by_hand() {
         ("sh -c 'exit 2'", "status", 2, "n2 was verified off"),
         ("true", "off", 0, "n2 was verified off"),
         ("true", "on", 0, "n2 is on"),
-        ("sh -c 'echo no power; exit 7'", "off", 1, "exit status 7, expected exit status 0, once the node is verified off; it printed: no power"),
+        (
+            "sh -c 'echo no power; exit 7'",
+            "off",
+            1,
+            "exit status 7, expected exit status 0, once the node is verified off; it printed: no power",
+        ),
         ("/no/such", "off", 1, "cannot execute /no/such"),
         ("sh -c 'sleep 100'", "status", 1, "did not end within 200ms"),
     ] {
@@ -258,7 +268,10 @@ fn keys_and_fence_commands_are_tried_by_hand() {
 #[test]
 fn a_node_that_does_not_run_is_no_hang_for_who_asks() {
     let dir = tempfile::tempdir().unwrap();
-    let output = exe().args(["ctl", "--control", dir.path().join("none").to_str().unwrap(), "status"]).output().unwrap();
+    let output = exe()
+        .args(["ctl", "--control", dir.path().join("none").to_str().unwrap(), "status"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("no node runs with this --control"), "{}", text(&output));
     assert_eq!(exe().args(["ctl", "--control", "x", "dance"]).output().unwrap().status.code(), Some(2));

@@ -14,7 +14,9 @@ pub(super) struct Address {
 /// Why a text is no address.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum AddressError {
-    #[error("found \"{found}\", expected ADDRESS/PREFIX@INTERFACE such as 10.77.0.100/24@lan0 or 2001:db8::100/64@lan0")]
+    #[error(
+        "found \"{found}\", expected ADDRESS/PREFIX@INTERFACE such as 10.77.0.100/24@lan0 or 2001:db8::100/64@lan0"
+    )]
     Shape { found: String },
     #[error("found the prefix /{found} of {ip}, expected /1 to /{most}")]
     Prefix { found: String, ip: IpAddr, most: u8 },
@@ -74,7 +76,15 @@ mod tests {
     #[test]
     fn what_is_no_address_is_said() {
         let said = |text: &str| text.parse::<Address>().unwrap_err().to_string();
-        for text in ["10.77.0.100", "10.77.0.100/24", "10.77.0.100@lan0", "lan0/24@x", "1.2.3.4/8@", "1.2.3.4/8@a/b", "1.2.3.4/8@much-too-long-name"] {
+        for text in [
+            "10.77.0.100",
+            "10.77.0.100/24",
+            "10.77.0.100@lan0",
+            "lan0/24@x",
+            "1.2.3.4/8@",
+            "1.2.3.4/8@a/b",
+            "1.2.3.4/8@much-too-long-name",
+        ] {
             assert!(said(text).contains("expected ADDRESS/PREFIX@INTERFACE"), "{text}");
         }
         assert!(said("10.0.0.1/33@lan0").contains("/1 to /32"));

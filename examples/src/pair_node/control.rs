@@ -75,11 +75,17 @@ pub(super) fn open(path: &Path, asked: Arc<Asked>) -> Result<(), Failure> {
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if path.as_os_str().len() + 4 > SOCKET_PATH_BYTES {
         let most = SOCKET_PATH_BYTES - 4;
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the path has more than {most} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("the path has more than {most} bytes"),
+        ));
     }
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than a socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is something else than a socket",
+            ));
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

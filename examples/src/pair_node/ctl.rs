@@ -19,7 +19,9 @@ pub(super) fn main(options: &CtlOptions) -> Result<ExitCode, Failure> {
     };
     let line = ask(options, question).map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "; no node runs with this --control",
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                "; no node runs with this --control"
+            }
             io::ErrorKind::PermissionDenied => "; only the node's own user may ask it",
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "; the node gives no answer",
             _ => "",
@@ -33,7 +35,9 @@ pub(super) fn main(options: &CtlOptions) -> Result<ExitCode, Failure> {
 
 fn ask(options: &CtlOptions, question: Question) -> io::Result<String> {
     let mut stream = UnixStream::connect(&options.control)?;
-    stream.set_read_timeout(Some(PATIENCE + if question == Question::Switchover { SWITCHOVER } else { Duration::ZERO }))?;
+    stream.set_read_timeout(Some(
+        PATIENCE + if question == Question::Switchover { SWITCHOVER } else { Duration::ZERO },
+    ))?;
     let mut line = serde_json::to_string(&question)?;
     line.push('\n');
     stream.write_all(line.as_bytes())?;

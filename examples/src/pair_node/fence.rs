@@ -9,7 +9,8 @@ use std::process::ExitCode;
 pub(super) fn main(options: &FenceOptions) -> Result<ExitCode, Failure> {
     let fence = CommandFence::new(options.fence_command.clone()).map_err(Failure::flags)?;
     let fence = fence.with_timeout(options.fence_timeout);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     let node = options.node.as_str();
     let answer = match options.action {
         FenceAction::Status => runtime.block_on(fence.ask(node)),

@@ -11,7 +11,9 @@ use std::path::Path;
 pub(super) fn make(file: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| {
         let hint = match error.kind() {
-            io::ErrorKind::AlreadyExists => "; a key that is in use must not be overwritten: choose another name",
+            io::ErrorKind::AlreadyExists => {
+                "; a key that is in use must not be overwritten: choose another name"
+            }
             io::ErrorKind::NotFound => "; expected its directory to exist",
             _ => "",
         };
@@ -28,10 +30,12 @@ pub(super) fn make(file: &Path) -> Result<(), Failure> {
 /// Reads the key, or says how to make one.
 pub(super) fn load(file: &Path) -> Result<PairKey, Failure> {
     PairKey::load(file).map_err(|error| match &error {
-        KeyError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::failed(format!(
-            "{error}; make one with `pair-node key {}` and copy it to the other node",
-            file.display()
-        )),
+        KeyError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Failure::failed(format!(
+                "{error}; make one with `pair-node key {}` and copy it to the other node",
+                file.display()
+            ))
+        }
         _ => Failure::failed(error),
     })
 }

@@ -84,7 +84,8 @@ impl Place {
     }
 
     fn open(&self) -> Result<DiskArbiter, DiskError> {
-        let builder = DiskArbiter::builder(&self.path, self.me, self.init).lease(self.lease).deadline(self.deadline);
+        let builder =
+            DiskArbiter::builder(&self.path, self.me, self.init).lease(self.lease).deadline(self.deadline);
         self.buffered.map_or(builder.clone(), |accepted| builder.buffered(accepted)).open()
     }
 

@@ -49,7 +49,9 @@ pub(super) enum LinkError {
          addresses of both ends; or a name, the same on both nodes: NAME={found}"
     )]
     Wildcard { found: String },
-    #[error("found {named} of {all} --link with a name (NAME=…); expected all or none: links are numbered by one of the two")]
+    #[error(
+        "found {named} of {all} --link with a name (NAME=…); expected all or none: links are numbered by one of the two"
+    )]
     SomeNamed { named: usize, all: usize },
 }
 
@@ -114,7 +116,8 @@ impl NamedLink {
         let suspect = |interval: Duration, dead: Duration| (dead / 2).max(interval * 2);
         match &self.address {
             LinkAddress::Serial { baud, .. } => {
-                let least = Duration::from_millis((SERIAL_FRAME_BITS * 1000).div_ceil(u64::from((*baud).max(1))));
+                let least =
+                    Duration::from_millis((SERIAL_FRAME_BITS * 1000).div_ceil(u64::from((*baud).max(1))));
                 let slow = least > beat;
                 let interval = beat.max(least);
                 let dead = if slow { dead.max(interval * SLOW_BEATS) } else { dead };
@@ -127,7 +130,9 @@ impl NamedLink {
     /// How it is opened. `interval`: how long a beat may wait on a line that is busy.
     pub(super) fn factory(&self, interval: Duration) -> Arc<dyn LinkFactory> {
         match &self.address {
-            LinkAddress::Serial { path, baud } => Arc::new(SerialLink::new(&self.name, path, *baud).waiting(interval)),
+            LinkAddress::Serial { path, baud } => {
+                Arc::new(SerialLink::new(&self.name, path, *baud).waiting(interval))
+            }
             other => Arc::from(other.factory(&self.name)),
         }
     }
@@ -147,9 +152,18 @@ mod tests {
 
     #[test]
     fn mirrored_flags_are_numbered_alike_in_whatever_order_they_stand() {
-        let one = numbered(&["serial:/dev/pts/3,115200", "udp:10.9.0.1:694,10.9.0.2:694", "udp:10.10.0.1:7,10.10.0.2:7"]);
-        let two = numbered(&["udp:10.10.0.2:7,10.10.0.1:7", "udp:10.9.0.2:694,10.9.0.1:694", "serial:/dev/pts/8,115200"]);
-        let names = |links: &[(String, String)]| links.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let one = numbered(&[
+            "serial:/dev/pts/3,115200",
+            "udp:10.9.0.1:694,10.9.0.2:694",
+            "udp:10.10.0.1:7,10.10.0.2:7",
+        ]);
+        let two = numbered(&[
+            "udp:10.10.0.2:7,10.10.0.1:7",
+            "udp:10.9.0.2:694,10.9.0.1:694",
+            "serial:/dev/pts/8,115200",
+        ]);
+        let names =
+            |links: &[(String, String)]| links.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&one), ["udp-1", "udp-2", "serial-3"]);
         assert_eq!(names(&one), names(&two));
         assert_eq!(one[0].1, "udp:10.9.0.1:694,10.9.0.2:694");

@@ -45,7 +45,8 @@ THE FENCE COMMAND gets `off NODE`, `status NODE` or `on NODE` in the places of {
   off     exits with 0 only when NODE was verified off: no process AND none of its addresses reachable.
           A command that ends only processes is declared with --fence-scope processes; then each
           takeover waits for the addresses' lifetime besides.
-  status  exits with 0 if NODE is on, with 2 if it was verified off
+  status  exits with 0 if NODE is on, with 2 if it was verified off. 2 counts only if nothing was printed on
+          standard error: interpreters exit with 2 when they cannot run a script, and complain there.
   Any other exit status, and no exit within --fence-timeout, proves nothing.
 
 EXAMPLE (the other node: n2, n1, and both ends of the link exchanged)

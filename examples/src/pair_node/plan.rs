@@ -33,11 +33,15 @@ pub(super) struct Plan {
 /// Why no node can be run by these flags.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
-    #[error("--name and --peer are both \"{found}\"; expected this node's name and the other one's, the same two on both nodes")]
+    #[error(
+        "--name and --peer are both \"{found}\"; expected this node's name and the other one's, the same two on both nodes"
+    )]
     OneName { found: String },
     #[error("--address {found} stands there twice; expected each once")]
     SameAddress { found: String },
-    #[error("--dead is {dead:?} with --beat {beat:?}; expected more than twice the beat, as one lost beat is no death (five beats ride out a busy moment)")]
+    #[error(
+        "--dead is {dead:?} with --beat {beat:?}; expected more than twice the beat, as one lost beat is no death (five beats ride out a busy moment)"
+    )]
     Deaf { beat: Duration, dead: Duration },
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -71,7 +75,11 @@ impl Plan {
 
     /// The links as they are opened, in their order.
     pub(super) fn factories(&self) -> Vec<Arc<dyn LinkFactory>> {
-        self.links.iter().zip(&self.config.links).map(|(link, config)| link.factory(config.interval)).collect()
+        self.links
+            .iter()
+            .zip(&self.config.links)
+            .map(|(link, config)| link.factory(config.interval))
+            .collect()
     }
 }
 
@@ -96,10 +104,13 @@ fn config(options: &RunOptions, links: &[NamedLink], addresses: &[Address]) -> C
     let mut names = [options.name.as_str(), options.peer.as_str()];
     names.sort_unstable();
     let mut config = Config::pair(&options.cluster, names[0], names[1]);
-    config.links = links.iter().map(|link| link.config(options.beat, options.dead)).collect::<Vec<LinkConfig>>();
-    config.fence = options.proof.fence_command.as_ref().map(|_| {
-        FenceConfig::new(options.fence_timeout).with_scope(options.fence_scope.into())
-    });
+    config.links =
+        links.iter().map(|link| link.config(options.beat, options.dead)).collect::<Vec<LinkConfig>>();
+    config.fence = options
+        .proof
+        .fence_command
+        .as_ref()
+        .map(|_| FenceConfig::new(options.fence_timeout).with_scope(options.fence_scope.into()));
     config.arbiter = options.proof.lease.as_ref().map(|_| {
         // A lease that proves nothing would never be followed by a takeover; what is assumed is said in the help.
         ArbiterConfig::new(ArbiterKind::Disk, options.lease_duration).with_trusts_host_pauses(true)
@@ -111,7 +122,8 @@ fn config(options: &RunOptions, links: &[NamedLink], addresses: &[Address]) -> C
 }
 
 fn group(options: &RunOptions, addresses: &[Address]) -> GroupConfig {
-    let addresses = addresses.iter().map(|address| ResourceConfig::new(&address.name()).with_monitor_interval(MONITOR));
+    let addresses =
+        addresses.iter().map(|address| ResourceConfig::new(&address.name()).with_monitor_interval(MONITOR));
     let services = (0..options.start.len()).map(|place| {
         ResourceConfig::new(&service_name(place))
             .with_stop_timeout(options.stop_timeout)

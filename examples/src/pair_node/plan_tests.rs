@@ -30,7 +30,8 @@ fn mirrored_flags_give_one_configuration_and_two_nodes() {
         "--lease /dev/sdz --lease-duration 3s",
         "--accept-split-brain",
     ] {
-        let (left, right) = (plan(&format!("{LEFT} {rest}")).unwrap(), plan(&format!("{RIGHT} {rest}")).unwrap());
+        let (left, right) =
+            (plan(&format!("{LEFT} {rest}")).unwrap(), plan(&format!("{RIGHT} {rest}")).unwrap());
         assert_eq!(left.config, right.config, "{rest}");
         assert_eq!(WireTerms::of(&left.config).parameters, WireTerms::of(&right.config).parameters);
         assert_eq!((left.me, right.me), (NodeId(0), NodeId(1)));
@@ -45,7 +46,10 @@ fn mirrored_flags_give_one_configuration_and_two_nodes() {
 fn the_issue_s_own_flags_are_proven_and_keep_their_durations() {
     let found = plan(&format!("{LEFT} --beat 20ms --dead 150ms --fence-command fence")).unwrap();
     let config = &found.config;
-    assert!(config.links.iter().all(|l| l.interval.as_millis() == 20 && l.dead.as_millis() == 150), "{config:?}");
+    assert!(
+        config.links.iter().all(|l| l.interval.as_millis() == 20 && l.dead.as_millis() == 150),
+        "{config:?}"
+    );
     assert_eq!(config.fence.as_ref().unwrap().timeout, Duration::from_secs(2));
     assert!(config.timing.token_validity <= Duration::from_millis(75));
     assert_eq!(config.groups[0].resources.len(), 2);
@@ -55,7 +59,9 @@ fn the_issue_s_own_flags_are_proven_and_keep_their_durations() {
 fn other_flags_show_in_the_tag_that_both_nodes_compare() {
     let base = format!("{LEFT} --fence-command fence");
     let tag = |flags: &str| WireTerms::of(&plan(flags).unwrap().config).parameters;
-    for other in ["--beat 25ms", "--dead 250ms", "--fence-timeout 1s", "--start x", "--address 10.77.0.101/24@lan0"] {
+    for other in
+        ["--beat 25ms", "--dead 250ms", "--fence-timeout 1s", "--start x", "--address 10.77.0.101/24@lan0"]
+    {
         assert_ne!(tag(&base), tag(&format!("{base} {other}")), "{other}");
     }
 }
@@ -66,7 +72,10 @@ fn what_cannot_be_planned_is_said() {
     let link = "--link udp:10.78.0.1:694,10.78.0.2:694 --address 10.77.0.100/24@lan0 --accept-split-brain";
     assert!(said(&format!("--name a --peer a {link}")).contains("both \"a\""));
     assert!(said(&format!("--name a --peer b {link} --address 10.77.0.100/16@lan1")).contains("twice"));
-    assert!(said(&format!("--name a --peer b {link} --beat 50ms --dead 100ms")).contains("more than twice the beat"));
+    assert!(
+        said(&format!("--name a --peer b {link} --beat 50ms --dead 100ms"))
+            .contains("more than twice the beat")
+    );
     assert!(said(&format!("--name a --peer b {link} --dead 70s")).contains("links[0].dead"));
 }
 
@@ -85,7 +94,10 @@ fn bad_flags_are_refused_by_the_command_line() {
         ("--name a --peer b", "--link"),
         ("--name a --peer b --link udp:1.1.1.1:1,1.1.1.2:1 --address 10.0.0.1/24@l", "--fence-command"),
         ("--name a --peer b --link tcp:1 --address 10.0.0.1/24@l --accept-split-brain", "udp:BIND,PEER"),
-        ("--name a --peer b --link udp:1.1.1.1:1,1.1.1.2:1 --address 10.0.0.1 --accept-split-brain", "ADDRESS/PREFIX@INTERFACE"),
+        (
+            "--name a --peer b --link udp:1.1.1.1:1,1.1.1.2:1 --address 10.0.0.1 --accept-split-brain",
+            "ADDRESS/PREFIX@INTERFACE",
+        ),
         ("--accept-split-brain --lease x", "cannot be used with"),
         ("--fence-command f --accept-split-brain", "cannot be used with"),
         ("--fence-command f --lease x", "cannot be used with"),

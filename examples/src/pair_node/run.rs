@@ -29,16 +29,26 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 pub(super) fn main(options: &RunOptions) -> Result<ExitCode, Failure> {
     let plan = Plan::of(options).map_err(Failure::flags)?;
     let filter = EnvFilter::try_new(&options.log).map_err(|error| {
-        Failure::flags(format!("--log {:?}: {error}; expected error, warn, info, debug or trace", options.log))
+        Failure::flags(format!(
+            "--log {:?}: {error}; expected error, warn, info, debug or trace",
+            options.log
+        ))
     })?;
     if let Some(foreign) = plan.addresses.iter().find(|address| !address.is_loopback()) {
-        return Err(Failure::failed(format!("--address {}: expected an address of 127.0.0.0/8", foreign.name())));
+        return Err(Failure::failed(format!(
+            "--address {}: expected an address of 127.0.0.0/8",
+            foreign.name()
+        )));
     }
     let key = key::load(&options.key_file)?;
     make_state_dir(&options.state_dir)?;
     let guardian = if options.no_guardian { None } else { Some(guarded(options, &plan)?) };
     let log = Log::start().map_err(Failure::failed)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || log.clone()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(move || log.clone())
+        .init();
     for notice in &plan.proof.notices {
         tracing::warn!("{notice}");
     }
@@ -56,7 +66,9 @@ pub(super) fn main(options: &RunOptions) -> Result<ExitCode, Failure> {
 fn make_state_dir(dir: &Path) -> Result<(), Failure> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
         let dir = dir.display();
-        Failure::failed(format!("--state-dir {dir}: {error}; expected a directory that this user can make or write to"))
+        Failure::failed(format!(
+            "--state-dir {dir}: {error}; expected a directory that this user can make or write to"
+        ))
     })
 }
 
@@ -148,7 +160,8 @@ impl Life<'_> {
         let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
         let loopback = Arc::new(Loopback::new());
         for address in &self.plan.addresses {
-            let resource = VirtualIp::new(&address.name(), address.ip, loopback.clone()).map_err(Failure::failed)?;
+            let resource =
+                VirtualIp::new(&address.name(), address.ip, loopback.clone()).map_err(Failure::failed)?;
             resources.push(Arc::new(resource));
         }
         for (place, line) in self.options.start.iter().enumerate() {
@@ -159,7 +172,8 @@ impl Life<'_> {
 }
 
 fn medium(dir: &Path) -> Result<RealMedium, Failure> {
-    RealMedium::create(dir).map_err(|error| Failure::failed(format!("--state-dir: {}: {error}", dir.display())))
+    RealMedium::create(dir)
+        .map_err(|error| Failure::failed(format!("--state-dir: {}: {error}", dir.display())))
 }
 
 /// A blank store belongs to the installation from its first start on. One that was lost is noticed by the peer, which

@@ -136,7 +136,9 @@ impl Group {
 
 impl Peer {
     fn of(report: &StatusReport, plan: &Plan) -> Self {
-        let path = |name: &str| plan.links.iter().find(|link| link.name == name).map(|link| link.address.to_string());
+        let path = |name: &str| {
+            plan.links.iter().find(|link| link.name == name).map(|link| link.address.to_string())
+        };
         let links = report.peer.links.iter().map(|l| Link {
             link: l.link.clone(),
             path: path(&l.link).unwrap_or_default(),
@@ -190,7 +192,8 @@ impl fmt::Display for Status {
             }
         }
         for token in &self.token {
-            let word = if token.valid { format!("valid for {:.0} ms", token.valid_for_ms) } else { "none".into() };
+            let word =
+                if token.valid { format!("valid for {:.0} ms", token.valid_for_ms) } else { "none".into() };
             writeln!(f, "  permission: {word}")?;
         }
         writeln!(f, "peer {}: {}", self.peer.node, self.peer.state)?;

@@ -73,7 +73,13 @@ impl Pair {
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = dir.path().to_str().unwrap();
         fs::write(dir.path().join("fence.sh"), FENCE.replace("DIR", path).replace("ID", &id)).unwrap();
-        let pair = Self { id, ends: free_ends(), proof: proof.iter().map(|p| (*p).into()).collect(), nodes: [None, None], dir };
+        let pair = Self {
+            id,
+            ends: free_ends(),
+            proof: proof.iter().map(|p| (*p).into()).collect(),
+            nodes: [None, None],
+            dir,
+        };
         let made = exe().arg("key").arg(pair.path("key")).output().unwrap();
         assert!(made.status.success(), "{}", text(&made));
         pair
@@ -92,8 +98,16 @@ impl Pair {
         for port in [6941, 6940] {
             flags.extend(["--link".into(), format!("udp:{own}:{port},{other}:{port}")]);
         }
-        flags.extend(["--address".into(), format!("{}/8@lo", own.rsplit_once('.').unwrap().0.to_owned() + ".100")]);
-        flags.extend(["--key-file".into(), at("key".into()), "--state-dir".into(), at(format!("{}.state", name(node)))]);
+        flags.extend([
+            "--address".into(),
+            format!("{}/8@lo", own.rsplit_once('.').unwrap().0.to_owned() + ".100"),
+        ]);
+        flags.extend([
+            "--key-file".into(),
+            at("key".into()),
+            "--state-dir".into(),
+            at(format!("{}.state", name(node))),
+        ]);
         flags.extend(["--control".into(), self.control(node), "--start".into(), service]);
         flags.extend(SPANS.iter().map(|s| (*s).into()));
         flags
@@ -104,7 +118,11 @@ impl Pair {
     }
 
     pub fn start(&mut self, node: usize, more: &[&str]) {
-        let log = File::options().create(true).append(true).open(self.path(&format!("{}.log", name(node)))).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("{}.log", name(node))))
+            .unwrap();
         let child = exe()
             .arg("run")
             .args(self.flags(node))
@@ -148,14 +166,17 @@ impl Pair {
 
     /// Waits until the node is active in `epoch`; on what proof.
     pub fn await_active(&self, node: usize, epoch: u64) -> String {
-        let is_active = |s: &Value| s["active"].as_array().is_some_and(|a| a.iter().any(|a| a["epoch"] == epoch));
+        let is_active =
+            |s: &Value| s["active"].as_array().is_some_and(|a| a.iter().any(|a| a["epoch"] == epoch));
         let status = self.await_status(node, &format!("active in epoch {epoch}"), is_active);
         self.await_line("served", &format!("{} {epoch}", name(node)));
         status["active"][0]["proof"].as_str().unwrap_or_default().to_owned()
     }
 
     pub fn await_standby(&self, node: usize) -> Value {
-        self.await_status(node, "standby", |s| s["groups"][0]["role"] == "standby" && s["peer"]["state"] == "alive")
+        self.await_status(node, "standby", |s| {
+            s["groups"][0]["role"] == "standby" && s["peer"]["state"] == "alive"
+        })
     }
 
     /// The first start: which node is active, and which stands by.
@@ -172,7 +193,12 @@ impl Pair {
     pub fn await_line(&self, file: &str, line: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.lines(file).iter().any(|l| l == line) {
-            assert!(Instant::now() < deadline, "no {line:?} in {file}: {:?}\n{}", self.lines(file), self.logs());
+            assert!(
+                Instant::now() < deadline,
+                "no {line:?} in {file}: {:?}\n{}",
+                self.lines(file),
+                self.logs()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -183,7 +209,9 @@ impl Pair {
     }
 
     pub fn logs(&self) -> String {
-        (0..2).map(|n| format!("--- {}\n{}", name(n), self.lines(&format!("{}.log", name(n))).join("\n"))).collect()
+        (0..2)
+            .map(|n| format!("--- {}\n{}", name(n), self.lines(&format!("{}.log", name(n))).join("\n")))
+            .collect()
     }
 
     /// The process that was started: the guardian where there is one.
@@ -203,7 +231,8 @@ impl Pair {
         let mark = format!("{MARK}={}-{}", self.id, name(node)).into_bytes();
         let pids = fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
         let has = |pid: &u32| {
-            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|b| *b == 0).any(|v| v == mark))
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|env| env.split(|b| *b == 0).any(|v| v == mark))
         };
         pids.filter(has).collect()
     }
@@ -249,7 +278,8 @@ impl Drop for Pair {
 }
 
 pub fn signal(pid: u32, signal: &str) {
-    let _ = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// An address of each node in a block of 127.0.0.0/8 in which the ports are free.
@@ -259,7 +289,10 @@ fn free_ends() -> [String; 2] {
         let n = std::process::id().wrapping_mul(31).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let block = format!("127.{}.{}", 100 + n % 100, n / 100 % 250);
         let ends = [format!("{block}.1"), format!("{block}.2")];
-        if ends.iter().all(|ip| [6940, 6941].iter().all(|port| UdpSocket::bind(format!("{ip}:{port}")).is_ok())) {
+        if ends
+            .iter()
+            .all(|ip| [6940, 6941].iter().all(|port| UdpSocket::bind(format!("{ip}:{port}")).is_ok()))
+        {
             return ends;
         }
     }

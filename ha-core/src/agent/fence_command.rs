@@ -3,7 +3,7 @@
 use super::command_line::{CommandLine, CommandLineError};
 use super::error::{CommandError, ending};
 use super::leader::Leader;
-use super::output::Output;
+use super::output::{Output, Printed};
 use crate::FenceScope;
 use crate::api::FenceDevice;
 use crate::engine::FenceAnswer;
@@ -36,7 +36,7 @@ impl Action {
     const fn expects(self) -> &'static str {
         match self {
             Self::Off => "exit status 0, once the node is verified off",
-            Self::Status => "exit status 0 (on) or 2 (verified off)",
+            Self::Status => "exit status 0 (on), or 2 (verified off) with nothing on standard error",
             Self::On => "exit status 0, once the node is on",
         }
     }
@@ -48,9 +48,12 @@ impl Action {
 /// |---|---|---|
 /// | `off` | 0 | the node **was verified** off, whatever it was before |
 /// | `status` | 0 | it is on; nothing was changed |
-/// | `status` | 2 | it was verified off |
+/// | `status` | 2, and nothing on standard error | it was verified off |
 /// | `on` | 0 | it was switched on |
 /// | any | anything else, a signal, no end in time | nothing: no proof of anything |
+///
+/// Shells and other interpreters exit with 2, too, when they cannot read a script or do not understand their arguments; but
+/// they say so on standard error. So a `status` of 2 counts as silence if anything was printed there.
 ///
 /// What "off" covers is declared by [`CommandFence::with_scope`] and cannot be checked here.
 ///
@@ -114,11 +117,11 @@ impl CommandFence {
     /// # Errors
     /// [`CommandError`]: it proves nothing.
     pub async fn ask(&self, node: &str) -> Result<FenceAnswer, CommandError> {
-        let (status, output) = self.run(Action::Status, node).await?;
+        let (status, printed) = self.run(Action::Status, node).await?;
         match status.code() {
             Some(0) => Ok(FenceAnswer::On),
-            Some(2) => Ok(FenceAnswer::Off { scope: self.scope }),
-            Some(_) | None => Err(self.unclear(Action::Status, node, status, output)),
+            Some(2) if !printed.complained => Ok(FenceAnswer::Off { scope: self.scope }),
+            Some(_) | None => Err(self.unclear(Action::Status, node, status, printed)),
         }
     }
 
@@ -127,10 +130,10 @@ impl CommandFence {
     /// # Errors
     /// [`CommandError`]: it proves nothing, and the node may be off or on.
     pub async fn turn_off(&self, node: &str) -> Result<FenceAnswer, CommandError> {
-        let (status, output) = self.run(Action::Off, node).await?;
+        let (status, printed) = self.run(Action::Off, node).await?;
         match status.code() {
             Some(0) => Ok(FenceAnswer::Off { scope: self.scope }),
-            Some(_) | None => Err(self.unclear(Action::Off, node, status, output)),
+            Some(_) | None => Err(self.unclear(Action::Off, node, status, printed)),
         }
     }
 
@@ -139,10 +142,10 @@ impl CommandFence {
     /// # Errors
     /// [`CommandError`]: it may be off or on.
     pub async fn turn_on(&self, node: &str) -> Result<(), CommandError> {
-        let (status, output) = self.run(Action::On, node).await?;
+        let (status, printed) = self.run(Action::On, node).await?;
         match status.code() {
             Some(0) => Ok(()),
-            Some(_) | None => Err(self.unclear(Action::On, node, status, output)),
+            Some(_) | None => Err(self.unclear(Action::On, node, status, printed)),
         }
     }
 
@@ -150,12 +153,13 @@ impl CommandFence {
         self.line.filled(&[(ACTION, action.word()), (NODE, node)])
     }
 
-    fn unclear(&self, action: Action, node: &str, status: ExitStatus, output: String) -> CommandError {
+    fn unclear(&self, action: Action, node: &str, status: ExitStatus, printed: Printed) -> CommandError {
         let command = self.words(action, node).join(" ");
+        let output = printed.text;
         CommandError::Exit { command, found: ending(status), expected: action.expects(), output }
     }
 
-    async fn run(&self, action: Action, node: &str) -> Result<(ExitStatus, String), CommandError> {
+    async fn run(&self, action: Action, node: &str) -> Result<(ExitStatus, Printed), CommandError> {
         let words = self.words(action, node);
         let command = words.join(" ");
         let system = |what| {
@@ -174,7 +178,7 @@ impl CommandFence {
             leader.signal(Signal::KILL).map_err(system("killing the process group"))?;
         }
         if !ended {
-            let output = output.finish();
+            let output = output.finish().text;
             return Err(CommandError::Timeout { command, limit: self.timeout, output });
         }
         let status = leader.reap().map_err(system("taking the exit status"))?;

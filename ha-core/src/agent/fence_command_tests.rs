@@ -131,6 +131,19 @@ async fn only_the_agreed_exit_status_is_an_answer() {
 }
 
 #[tokio::test]
+async fn an_interpreter_that_cannot_run_the_script_does_not_say_off() {
+    let script = Script::new("");
+    for program in ["sh /no/such/script", "sh -c 'if' --", "grep --no-such-option"] {
+        let device = CommandFence::new(program.parse().unwrap()).unwrap();
+        let error = device.ask("n2").await.unwrap_err().to_string();
+        assert!(error.contains("exit status 2") && error.contains("it printed"), "{program}: {error}");
+        assert_eq!(device.status("n2").await, FenceAnswer::Failed);
+    }
+    std::fs::write(script.path("fence"), "echo looked everywhere; exit 2").unwrap();
+    assert_eq!(script.fence(LONG).status("n2").await, OFF);
+}
+
+#[tokio::test]
 async fn a_signal_is_no_answer_and_is_told_with_what_was_printed() {
     let fence = Script::new("echo the board is deaf >&2; kill -9 $$");
     let error = fence.fence(LONG).turn_off("n2").await.unwrap_err().to_string();

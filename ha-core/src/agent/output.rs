@@ -6,61 +6,87 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use tokio::net::unix::pipe::Receiver;
 
-/// How much of the end is kept.
-const KEPT_BYTES: usize = 2048;
+/// How much of the end is kept of each of the two.
+const KEPT_BYTES: usize = 1024;
 /// What is read at once.
 const CHUNK_BYTES: usize = 16 << 10;
 /// Reads after the command ended: more than a full pipe holds, and an end against whoever goes on printing.
 const LAST_READS: usize = 8;
 
-/// Standard output and standard error of a command, in one pipe.
+/// Standard output and standard error of a command.
 pub(super) struct Output {
-    pipe: Receiver,
+    said: Pipe,
+    complained: Pipe,
+}
+
+/// What a command printed.
+pub(super) struct Printed {
+    /// The end of it, as an addition to a sentence.
+    pub(super) text: String,
+    /// Whether anything came by standard error.
+    pub(super) complained: bool,
+}
+
+impl Output {
+    /// Takes the output of what `command` will start. The command must be dropped afterwards, so that the pipes end.
+    pub(super) fn of(command: &mut Command) -> io::Result<Self> {
+        let ((said, out), (complained, err)) = (Pipe::new()?, Pipe::new()?);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        Ok(Self { said, complained })
+    }
+
+    /// Reads until nobody can print any more; then never resolves. Safe to drop.
+    pub(super) async fn drain(&mut self) {
+        tokio::join!(self.said.drain(), self.complained.drain());
+        std::future::pending().await
+    }
+
+    /// Takes what is there without waiting, and gives the end of everything.
+    pub(super) fn finish(mut self) -> Printed {
+        self.said.read_what_is_there();
+        self.complained.read_what_is_there();
+        let complained = !self.complained.kept.is_empty();
+        let ends = [self.said.end(), self.complained.end()];
+        let text = ends.into_iter().filter(|end| !end.is_empty()).collect::<Vec<_>>().join("; ");
+        let text = if text.is_empty() { text } else { format!("; it printed: {text}") };
+        Printed { text, complained }
+    }
+}
+
+struct Pipe {
+    read: Receiver,
     open: bool,
     kept: Vec<u8>,
     cut: bool,
 }
 
-impl Output {
-    /// Takes the output of what `command` will start. The command must be dropped afterwards, so that the pipe ends.
-    pub(super) fn of(command: &mut Command) -> io::Result<Self> {
-        let (read, write): (OwnedFd, OwnedFd) = pipe_with(PipeFlags::CLOEXEC)?;
-        command.stdin(Stdio::null()).stdout(write.try_clone()?).stderr(write);
-        Ok(Self { pipe: Receiver::from_owned_fd(read)?, open: true, kept: Vec::new(), cut: false })
+impl Pipe {
+    fn new() -> io::Result<(Self, OwnedFd)> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok((Self { read: Receiver::from_owned_fd(read)?, open: true, kept: Vec::new(), cut: false }, write))
     }
 
-    /// Reads until nobody can print any more; then never resolves. Safe to drop.
-    pub(super) async fn drain(&mut self) {
+    async fn drain(&mut self) {
         while self.open {
-            if self.pipe.readable().await.is_err() {
+            if self.read.readable().await.is_err() {
                 self.open = false;
-                break;
             }
             self.read_some();
         }
-        std::future::pending().await
     }
 
-    /// Takes what is there without waiting, and gives the end of everything.
-    pub(super) fn finish(mut self) -> String {
+    fn read_what_is_there(&mut self) {
         for _ in 0..LAST_READS {
             if !self.open || !self.read_some() {
                 break;
             }
-        }
-        let text = String::from_utf8_lossy(&self.kept);
-        let text = text.trim();
-        match (text.is_empty(), self.cut) {
-            (true, _) => String::new(),
-            (false, false) => format!("; it printed: {text}"),
-            (false, true) => format!("; it printed at last: …{text}"),
         }
     }
 
     /// Whether anything was read.
     fn read_some(&mut self) -> bool {
         let mut chunk = [0; CHUNK_BYTES];
-        match self.pipe.try_read(&mut chunk) {
+        match self.read.try_read(&mut chunk) {
             Ok(0) => self.open = false,
             Ok(n) => {
                 self.keep(chunk.get(..n).unwrap_or_default());
@@ -77,5 +103,11 @@ impl Output {
         let surplus = self.kept.len().saturating_sub(KEPT_BYTES);
         self.kept.drain(..surplus);
         self.cut |= surplus > 0;
+    }
+
+    fn end(&self) -> String {
+        let text = String::from_utf8_lossy(&self.kept);
+        let cut = if self.cut { "…" } else { "" };
+        format!("{cut}{}", text.trim())
     }
 }
