@@ -22,16 +22,25 @@
 //! # }
 //! ```
 //!
-//! One backend so far: [`Loopback`], which needs no privileges and works only within one machine. It is
-//! honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections.
+//! | backend | answers |
+//! |---|---|
+//! | [`VirtualIp::linux`] | at addresses on the machine's interfaces; needs `CAP_NET_ADMIN` |
+//! | [`Loopback`] | at 127.0.0.0/8, without privileges, within one machine. It is honest in the one thing that matters: two owners can coexist, and a frozen one swallows connections |
+//!
+//! `docs/VIP.md` has the whole story.
 
 mod accept;
 mod backend;
+pub mod kernel;
+pub mod linux;
 mod loopback;
+mod nic;
+mod ports;
 mod resource;
 mod socket;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
 pub use loopback::Loopback;
+pub use nic::{MacAddress, MacAddressError, Nic};
 pub use resource::VirtualIp;

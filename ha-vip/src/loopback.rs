@@ -1,16 +1,12 @@
 //! The unprivileged backend: addresses of 127.0.0.0/8 on one machine.
 
-use crate::accept::Slot;
-use crate::socket::{self, Listening};
-use crate::{AcceptSource, AddressBackend, AddressError, Holding};
+use crate::ports::Ports;
+use crate::{AcceptSource, AddressBackend, AddressError, Holding, socket};
 use async_trait::async_trait;
-use ha_core::Undo;
-use socket2::Socket;
-use std::collections::{BTreeMap, BTreeSet};
+use ha_core::{TokenCell, Undo};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Addresses of 127.0.0.0/8, without privileges, for demonstrations and tests on one machine.
 ///
@@ -24,85 +20,25 @@ use tokio::sync::watch;
 /// (with `net.ipv4.tcp_migrate_req = 1` it goes to another listener instead); it was told nothing, so it lost nothing.
 ///
 /// Needs a tokio runtime with I/O. Dropping it stops listening at once.
-#[derive(Default)]
 pub struct Loopback {
-    state: Mutex<State>,
-    farewell: Vec<u8>,
-}
-
-#[derive(Default)]
-struct State {
-    held: BTreeSet<IpAddr>,
-    ports: BTreeMap<SocketAddr, Port>,
-}
-
-struct Port {
-    at: SocketAddr,
-    prepared: Option<Socket>,
-    slot: watch::Sender<Slot>,
-}
-
-impl Port {
-    fn new(at: SocketAddr) -> Result<Self, AddressError> {
-        Ok(Self { at, prepared: Some(socket::prepare(at)?), slot: watch::Sender::new(None) })
-    }
-
-    fn listening(&self) -> Slot {
-        self.slot.borrow().clone()
-    }
-
-    fn is_open(&self) -> std::io::Result<bool> {
-        self.listening().map_or(Ok(false), |listening| listening.is_open())
-    }
-
-    fn open(&mut self) -> Result<(), AddressError> {
-        if self.is_open().unwrap_or(false) {
-            return Ok(());
-        }
-        let prepared = match self.prepared.take() {
-            Some(prepared) => prepared,
-            None => socket::prepare(self.at)?,
-        };
-        let listening = Listening::open(prepared, self.at)?;
-        self.slot.send_replace(Some(Arc::new(listening)));
-        Ok(())
-    }
-
-    fn close(&mut self, farewell: &[u8]) -> Result<(), AddressError> {
-        let Some(listening) = self.slot.send_replace(None) else { return Ok(()) };
-        listening.close(farewell)?;
-        drop(listening);
-        // The next takeover finds its socket bound; if not, it binds then and says why it cannot.
-        match socket::prepare(self.at) {
-            Ok(prepared) => self.prepared = Some(prepared),
-            Err(error) => tracing::warn!(at = %self.at, %error, "the next takeover is not prepared"),
-        }
-        Ok(())
-    }
-}
-
-impl State {
-    fn of(&mut self, address: IpAddr) -> impl Iterator<Item = &mut Port> {
-        self.ports.values_mut().filter(move |port| port.at.ip() == address)
-    }
+    ports: Mutex<Ports>,
 }
 
 impl Loopback {
     /// A backend without ports yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { ports: Mutex::new(Ports::new(Box::new(socket::prepare))) }
     }
 
     /// What a release sends to clients that nobody accepted any more; for SMTP `421 …\r\n`.
     #[must_use]
-    pub fn with_farewell(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.farewell = bytes.into();
-        self
+    pub fn with_farewell(self, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { ports: Mutex::new(Ports::new(Box::new(socket::prepare)).with_farewell(bytes.into())) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ports(&self) -> MutexGuard<'_, Ports> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn served(address: IpAddr) -> Result<(), AddressError> {
@@ -116,6 +52,10 @@ impl Loopback {
         })
     }
 
+    fn all_served(addresses: &[IpAddr]) -> Result<(), AddressError> {
+        addresses.iter().try_for_each(|address| Self::served(*address))
+    }
+
     /// A duplicate of the listening socket at `at`, for servers that want one of their own. Non-blocking; it fails with
     /// `InvalidInput` once the address is released. For anything that outlives a takeover use
     /// [`accept_source`](AddressBackend::accept_source), which is also what opens the port.
@@ -124,31 +64,14 @@ impl Loopback {
     /// [`AddressError::NotHeld`] unless the address is held and the port was prepared.
     pub fn listener(&self, at: SocketAddr) -> Result<std::net::TcpListener, AddressError> {
         Self::served(at.ip())?;
-        let listening = self.state().ports.get(&at).and_then(Port::listening);
+        let listening = self.ports().listening(at);
         listening.ok_or(AddressError::NotHeld { at })?.duplicate()
     }
+}
 
-    fn open_all(&self, address: IpAddr) -> Result<(), AddressError> {
-        let mut state = self.state();
-        let opened = state.of(address).try_for_each(Port::open);
-        if let Err(error) = opened {
-            state.held.remove(&address);
-            for port in state.of(address) {
-                if let Err(second) = port.close(&self.farewell) {
-                    tracing::error!(error = %second, "a port stays open after a failed acquisition");
-                }
-            }
-            return Err(error);
-        }
-        state.held.insert(address);
-        Ok(())
-    }
-
-    fn close_all(&self, address: IpAddr) -> Result<(), AddressError> {
-        let mut state = self.state();
-        state.held.remove(&address);
-        // Every port is closed, whatever the others say.
-        state.of(address).map(|port| port.close(&self.farewell)).fold(Ok(()), Result::and)
+impl Default for Loopback {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -162,22 +85,21 @@ impl AddressBackend for Loopback {
         Self::served(address)
     }
 
-    async fn acquire(&self, address: IpAddr) -> Result<(), AddressError> {
-        Self::served(address)?;
-        self.open_all(address)
+    /// The permission is not looked at again: such an address ends with its process.
+    async fn acquire(&self, addresses: &[IpAddr], _: &TokenCell) -> Result<(), AddressError> {
+        Self::all_served(addresses)?;
+        self.ports().open_all(addresses)
     }
 
-    async fn release(&self, address: IpAddr) -> Result<(), AddressError> {
-        Self::served(address)?;
-        self.close_all(address)
+    async fn release(&self, addresses: &[IpAddr]) -> Result<(), AddressError> {
+        Self::all_served(addresses)?;
+        self.ports().close_all(addresses)
     }
 
-    async fn holding(&self, address: IpAddr) -> Holding {
-        let mut state = self.state();
-        let held = state.held.contains(&address);
-        for port in state.of(address) {
-            let at = port.at;
-            match port.is_open() {
+    async fn holding(&self, addresses: &[IpAddr]) -> Holding {
+        let ports = self.ports();
+        for (at, held, open) in ports.look(addresses) {
+            match open {
                 Ok(open) if open == held => {}
                 Ok(true) => return Holding::Broken { found: format!("{at} listens; expected it closed") },
                 Ok(false) => {
@@ -188,49 +110,27 @@ impl AddressBackend for Loopback {
                 }
             }
         }
-        if held { Holding::Held } else { Holding::NotHeld }
+        let held = addresses.iter().filter(|address| ports.is_held(**address)).count();
+        match held {
+            0 => Holding::NotHeld,
+            all if all == addresses.len() => Holding::Held,
+            some => Holding::Broken { found: format!("{some} of {} addresses are held", addresses.len()) },
+        }
     }
 
     /// Sockets end with their process, and none is inherited by a program that it starts.
-    fn undo(&self, _: IpAddr) -> Option<Undo> {
+    fn undo(&self, _: &[IpAddr]) -> Option<Undo> {
         None
     }
 
     fn accept_source(&self, at: SocketAddr) -> Result<AcceptSource, AddressError> {
         Self::served(at.ip())?;
-        if at.port() == 0 {
-            return Err(AddressError::AnyPort { address: at.ip() });
-        }
-        let mut state = self.state();
-        let held = state.held.contains(&at.ip());
-        if let Some(port) = state.ports.get(&at) {
-            return Ok(AcceptSource::new(at, port.slot.subscribe()));
-        }
-        let mut port = Port::new(at)?;
-        if held {
-            port.open()?;
-        }
-        let source = AcceptSource::new(at, port.slot.subscribe());
-        state.ports.insert(at, port);
-        Ok(source)
-    }
-}
-
-impl Drop for Loopback {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for port in state.ports.values_mut() {
-            if let Some(Err(error)) = port.slot.send_replace(None).map(|l| l.close(&self.farewell)) {
-                tracing::error!(%error, "a port stays open");
-            }
-        }
+        self.ports().accept_source(at)
     }
 }
 
 impl fmt::Debug for Loopback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
-        let ports: Vec<_> = state.ports.keys().collect();
-        f.debug_struct("Loopback").field("held", &state.held).field("ports", &ports).finish_non_exhaustive()
+        f.debug_struct("Loopback").field("ports", &*self.ports()).finish()
     }
 }

@@ -1,6 +1,8 @@
 //! One listening socket: prepared, listening, closed.
 
 use crate::AddressError;
+use crate::kernel::NetNamespace;
+use crate::linux::LinuxError;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,6 +21,19 @@ fn failed(what: &'static str, at: SocketAddr) -> impl Fn(io::Error) -> AddressEr
 
 /// A socket that is bound but not listening: clients are refused, and taking over is one `listen` away.
 pub(crate) fn prepare(at: SocketAddr) -> Result<Socket, AddressError> {
+    bound(at, |_| Ok(()))
+}
+
+/// The same, in a network namespace and for an address that is not there yet (`IP_FREEBIND`).
+pub(crate) fn prepare_anywhere(namespace: &NetNamespace, at: SocketAddr) -> Result<Socket, AddressError> {
+    let freely = |socket: &Socket| match at {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    };
+    namespace.inside(|| bound(at, freely)).map_err(LinuxError::from)?
+}
+
+fn bound(at: SocketAddr, with: impl FnOnce(&Socket) -> io::Result<()>) -> Result<Socket, AddressError> {
     let fail = failed("bind", at);
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP)).map_err(&fail)?;
     // REUSEPORT lets two owners listen at once. REUSEADDR lets a restarted node bind although connections of
@@ -26,6 +41,7 @@ pub(crate) fn prepare(at: SocketAddr) -> Result<Socket, AddressError> {
     socket.set_reuse_address(true).map_err(&fail)?;
     socket.set_reuse_port(true).map_err(&fail)?;
     socket.set_nonblocking(true).map_err(&fail)?;
+    with(&socket).map_err(&fail)?;
     socket.bind(&at.into()).map_err(&fail)?;
     Ok(socket)
 }

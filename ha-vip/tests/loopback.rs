@@ -44,6 +44,11 @@ fn ctx(granted: bool) -> Ctx {
     Ctx::new(Arc::new(Real), Epoch(1), Instant::FAR, token)
 }
 
+/// The loopback backend does not look at it.
+fn token() -> TokenCell {
+    TokenCell::new(GroupId(0))
+}
+
 async fn refused(at: SocketAddr) -> bool {
     matches!(TcpStream::connect(at).await, Err(e) if e.kind() == ErrorKind::ConnectionRefused)
 }
@@ -55,17 +60,17 @@ async fn a_prepared_address_refuses_until_it_is_acquired_and_after_its_release_a
     let source = backend.accept_source(at).unwrap();
     for _ in 0..3 {
         assert!(refused(at).await);
-        assert_eq!(backend.holding(at.ip()).await, Holding::NotHeld);
-        backend.acquire(at.ip()).await.unwrap();
-        backend.acquire(at.ip()).await.unwrap();
-        assert_eq!(backend.holding(at.ip()).await, Holding::Held);
+        assert_eq!(backend.holding(&[at.ip()]).await, Holding::NotHeld);
+        backend.acquire(&[at.ip()], &token()).await.unwrap();
+        backend.acquire(&[at.ip()], &token()).await.unwrap();
+        assert_eq!(backend.holding(&[at.ip()]).await, Holding::Held);
         let mut client = TcpStream::connect(at).await.unwrap();
         let (mut stream, _) = source.accept().await.unwrap();
         stream.write_all(b"220").await.unwrap();
         let mut greeting = [0; 3];
         client.read_exact(&mut greeting).await.unwrap();
-        backend.release(at.ip()).await.unwrap();
-        backend.release(at.ip()).await.unwrap();
+        backend.release(&[at.ip()]).await.unwrap();
+        backend.release(&[at.ip()]).await.unwrap();
         // An accepted connection outlives the release.
         client.write_all(b"QUIT").await.unwrap();
         stream.read_exact(&mut [0; 4]).await.unwrap();
@@ -78,8 +83,8 @@ async fn two_owners_coexist_and_connections_are_spread_over_both() {
     let at = free([127, 0, 0, 12]);
     let (one, two) = (Loopback::new(), Loopback::new());
     let (from_one, from_two) = (one.accept_source(at).unwrap(), two.accept_source(at).unwrap());
-    one.acquire(at.ip()).await.unwrap();
-    two.acquire(at.ip()).await.unwrap();
+    one.acquire(&[at.ip()], &token()).await.unwrap();
+    two.acquire(&[at.ip()], &token()).await.unwrap();
     let (mut to_one, mut to_two) = (0, 0);
     for _ in 0..200 {
         let _client = TcpStream::connect(at).await.unwrap();
@@ -97,8 +102,8 @@ async fn an_owner_that_never_accepts_swallows_its_share_of_the_connections() {
     let (frozen, active) = (Loopback::new(), Loopback::new());
     let _never_polled = frozen.accept_source(at).unwrap();
     let source = active.accept_source(at).unwrap();
-    frozen.acquire(at.ip()).await.unwrap();
-    active.acquire(at.ip()).await.unwrap();
+    frozen.acquire(&[at.ip()], &token()).await.unwrap();
+    active.acquire(&[at.ip()], &token()).await.unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = source.accept().await {
             stream.write_all(b"220").await.unwrap();
@@ -126,12 +131,12 @@ async fn a_client_of_a_frozen_owner_is_connected_and_hears_nothing() {
     let at = free([127, 0, 0, 22]);
     let frozen = Loopback::new();
     let _never_polled = frozen.accept_source(at).unwrap();
-    frozen.acquire(at.ip()).await.unwrap();
+    frozen.acquire(&[at.ip()], &token()).await.unwrap();
     let mut client = TcpStream::connect(at).await.unwrap();
     client.write_all(b"EHLO client\r\n").await.unwrap();
     let mut nothing = [0; 1];
     assert!(futures::poll!(Box::pin(client.read(&mut nothing))).is_pending());
-    frozen.release(at.ip()).await.unwrap();
+    frozen.release(&[at.ip()]).await.unwrap();
     assert_eq!(client.read(&mut nothing).await.unwrap(), 0, "the release ends it in good order");
 }
 
@@ -140,14 +145,14 @@ async fn a_release_says_farewell_to_those_who_wait_and_loses_none_silently() {
     let at = free([127, 0, 0, 14]);
     let backend = Loopback::new().with_farewell("421 bye\r\n");
     let _source = backend.accept_source(at).unwrap();
-    backend.acquire(at.ip()).await.unwrap();
+    backend.acquire(&[at.ip()], &token()).await.unwrap();
     let mut clients = Vec::new();
     for _ in 0..20 {
         let mut client = TcpStream::connect(at).await.unwrap();
         client.write_all(b"EHLO too early\r\n").await.unwrap();
         clients.push(client);
     }
-    backend.release(at.ip()).await.unwrap();
+    backend.release(&[at.ip()]).await.unwrap();
     for mut client in clients {
         let mut heard = String::new();
         client.read_to_string(&mut heard).await.unwrap();
@@ -171,10 +176,10 @@ async fn a_waiting_service_gets_connections_of_every_later_takeover_and_hears_of
         }
     });
     for _ in 0..5 {
-        backend.acquire(at.ip()).await.unwrap();
+        backend.acquire(&[at.ip()], &token()).await.unwrap();
         let client = TcpStream::connect(at).await.unwrap();
         assert_eq!(hears.recv().await, Some(client.local_addr().unwrap()));
-        backend.release(at.ip()).await.unwrap();
+        backend.release(&[at.ip()]).await.unwrap();
         assert!(refused(at).await);
     }
     drop(backend);
@@ -187,11 +192,11 @@ async fn a_duplicate_listener_ends_with_the_release() {
     let backend = Loopback::new();
     let _source = backend.accept_source(at).unwrap();
     assert!(matches!(backend.listener(at), Err(AddressError::NotHeld { .. })));
-    backend.acquire(at.ip()).await.unwrap();
+    backend.acquire(&[at.ip()], &token()).await.unwrap();
     let own = backend.listener(at).unwrap();
     let _client = TcpStream::connect(at).await.unwrap();
     own.accept().unwrap();
-    backend.release(at.ip()).await.unwrap();
+    backend.release(&[at.ip()]).await.unwrap();
     assert!(refused(at).await);
     assert_eq!(own.accept().unwrap_err().kind(), ErrorKind::InvalidInput);
 }
@@ -217,13 +222,13 @@ async fn a_port_that_a_stranger_took_since_it_was_prepared_fails_the_takeover_an
     let backend = Loopback::new();
     let _sources = [backend.accept_source(at).unwrap(), backend.accept_source(other).unwrap()];
     let stranger = std::net::TcpListener::bind(at).unwrap();
-    let error = backend.acquire(at.ip()).await.unwrap_err();
+    let error = backend.acquire(&[at.ip()], &token()).await.unwrap_err();
     assert!(matches!(error, AddressError::Busy { at: busy } if busy == at), "{error}");
-    assert_eq!(backend.holding(at.ip()).await, Holding::NotHeld);
+    assert_eq!(backend.holding(&[at.ip()]).await, Holding::NotHeld);
     assert!(refused(other).await);
     drop(stranger);
-    backend.acquire(at.ip()).await.unwrap();
-    assert_eq!(backend.holding(at.ip()).await, Holding::Held);
+    backend.acquire(&[at.ip()], &token()).await.unwrap();
+    assert_eq!(backend.holding(&[at.ip()]).await, Holding::Held);
 }
 
 #[tokio::test]
@@ -232,9 +237,9 @@ async fn other_addresses_and_port_0_are_refused_and_nothing_is_done_for_them() {
     for address in [IpAddr::from([192, 0, 2, 1]), Ipv6Addr::LOCALHOST.into(), IpAddr::from([0, 0, 0, 0])] {
         let error = VirtualIp::new("address", address, backend.clone()).unwrap_err();
         assert!(error.to_string().contains("expected an address of 127.0.0.0/8"), "{error}");
-        assert!(matches!(backend.acquire(address).await, Err(AddressError::Foreign { .. })));
+        assert!(matches!(backend.acquire(&[address], &token()).await, Err(AddressError::Foreign { .. })));
         assert!(matches!(backend.accept_source((address, 25).into()), Err(AddressError::Foreign { .. })));
-        assert_eq!(backend.holding(address).await, Holding::NotHeld);
+        assert_eq!(backend.holding(&[address]).await, Holding::NotHeld);
     }
     let address = VirtualIp::new("address", [127, 0, 0, 18].into(), backend).unwrap();
     assert!(matches!(address.accept_source(0), Err(AddressError::AnyPort { .. })));
