@@ -73,7 +73,8 @@ pub(super) struct RunOptions {
     /// NAME=… names it: needed where the two nodes see different addresses (a relay, a wildcard).
     #[arg(long = "link", value_name = "[NAME=]LINK", required = true)]
     pub(super) links: Vec<LinkFlag>,
-    /// An address that is guarded: ADDRESS/PREFIX@INTERFACE, once for each. 127.0.0.0/8 is for trials without privileges.
+    /// An address that is guarded: ADDRESS/PREFIX@INTERFACE, once for each. Needs CAP_NET_ADMIN, but for 127.0.0.0/8, which
+    /// is for trials on one machine.
     #[arg(long = "address", value_name = "ADDRESS/PREFIX@INTERFACE", required = true)]
     pub(super) addresses: Vec<Address>,
     /// The file with the pair's key, of mode 0600; `pair-node key FILE` makes one.
@@ -103,6 +104,13 @@ pub(super) struct RunOptions {
     /// one machine.
     #[arg(long, requires = "lease")]
     pub(super) i_accept_stale_reads: bool,
+    /// How long the kernel keeps an address that is not renewed, at most: more than 1s.
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub(super) address_lifetime: Duration,
+    /// Let nothing in to the addresses, and answer nobody who asks for them, so long after the last renewal of the
+    /// permission: 20ms to 10s. Needs nftables in the kernel.
+    #[arg(long, value_name = "SPAN", value_parser = humantime::parse_duration)]
+    pub(super) gate: Option<Duration>,
     /// A service of the active node: a command that stays in the foreground, split into words without a shell. Started
     /// after the addresses, once for each, in this order; stopped by SIGTERM, at last by SIGKILL; restarted if it ends.
     #[arg(long = "start", value_name = "COMMAND")]

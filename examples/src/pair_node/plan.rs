@@ -2,7 +2,7 @@
 //! touched here.
 
 use super::GROUP;
-use super::address::Address;
+use super::address::{Address, joint_name};
 use super::link::{LinkError, NamedLink, in_order};
 use super::options::RunOptions;
 use ha_core::NodeId;
@@ -52,7 +52,7 @@ pub(super) enum PlanError {
 }
 
 const FLAGS: &str = "(where they come from: links[…] from --beat and --dead; fence from --fence-timeout and --fence-scope; \
-                     arbiter from --lease-duration; a resource's stop_timeout from --stop-timeout; timing from all of them)";
+                     arbiter from --lease-duration; address_lifetime from --address-lifetime; a resource's stop_timeout from --stop-timeout; timing from all of them)";
 
 impl Plan {
     /// Works everything out, and proves it.
@@ -86,11 +86,11 @@ impl Plan {
 /// The same order on both nodes, whatever the order of the flags and the names of the interfaces.
 fn sorted(addresses: &[Address]) -> Result<Vec<Address>, PlanError> {
     let mut seen = BTreeSet::new();
-    if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.ip)) {
+    if let Some(twice) = addresses.iter().find(|address| !seen.insert(address.ip())) {
         return Err(PlanError::SameAddress { found: twice.name() });
     }
     let mut addresses = addresses.to_vec();
-    addresses.sort();
+    addresses.sort_by_key(Address::ip);
     Ok(addresses)
 }
 
@@ -121,15 +121,25 @@ fn config(options: &RunOptions, links: &[NamedLink], addresses: &[Address]) -> C
     config
 }
 
+/// The resources that the addresses are: those of this machine alone each by itself, all others together.
+pub(super) fn address_names(addresses: &[Address]) -> Vec<String> {
+    let alone = addresses.iter().filter(|address| address.is_loopback()).map(Address::name);
+    let others: Vec<&Address> = addresses.iter().filter(|address| !address.is_loopback()).collect();
+    alone.chain(joint_name(&others)).collect()
+}
+
 fn group(options: &RunOptions, addresses: &[Address]) -> GroupConfig {
-    let addresses =
-        addresses.iter().map(|address| ResourceConfig::new(&address.name()).with_monitor_interval(MONITOR));
+    let names = address_names(addresses);
+    let addresses_of_kernel = addresses.iter().any(|address| !address.is_loopback());
+    let lifetime = if addresses_of_kernel { options.address_lifetime } else { Duration::ZERO };
+    let addresses = names.iter().map(|name| ResourceConfig::new(name).with_monitor_interval(MONITOR));
     let services = (0..options.start.len()).map(|place| {
         ResourceConfig::new(&service_name(place))
             .with_stop_timeout(options.stop_timeout)
             .with_monitor_interval(MONITOR)
     });
-    addresses.chain(services).fold(GroupConfig::new(GROUP), GroupConfig::then)
+    let group = GroupConfig::new(GROUP).with_address_lifetime(lifetime);
+    addresses.chain(services).fold(group, GroupConfig::then)
 }
 
 #[cfg(test)]

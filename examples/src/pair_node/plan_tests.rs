@@ -52,16 +52,22 @@ fn the_issue_s_own_flags_are_proven_and_keep_their_durations() {
     );
     assert_eq!(config.fence.as_ref().unwrap().timeout, Duration::from_secs(2));
     assert!(config.timing.token_validity <= Duration::from_millis(75));
-    assert_eq!(config.groups[0].resources.len(), 2);
+    assert_eq!(config.groups[0].resources.len(), 1);
+    assert_eq!(config.groups[0].address_lifetime, Duration::from_secs(2));
 }
 
 #[test]
 fn other_flags_show_in_the_tag_that_both_nodes_compare() {
     let base = format!("{LEFT} --fence-command fence");
     let tag = |flags: &str| WireTerms::of(&plan(flags).unwrap().config).parameters;
-    for other in
-        ["--beat 25ms", "--dead 250ms", "--fence-timeout 1s", "--start x", "--address 10.77.0.101/24@lan0"]
-    {
+    for other in [
+        "--beat 25ms",
+        "--dead 250ms",
+        "--fence-timeout 1s",
+        "--start x",
+        "--address 10.77.0.101/24@lan0",
+        "--address-lifetime 3s",
+    ] {
         assert_ne!(tag(&base), tag(&format!("{base} {other}")), "{other}");
     }
 }

@@ -1,5 +1,6 @@
 //! The node's life.
 
+use super::address::joint_name;
 use super::control::{self, Asked};
 use super::options::RunOptions;
 use super::plan::{Plan, service_name};
@@ -12,7 +13,7 @@ use ha_core::runtime::{Ended, EventItem, EventStream, Node, NodeBuilder, RecordO
 use ha_core::store::{FileStateStore, STATE_FILE, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_core::{InitId, StoreId};
-use ha_vip::{Loopback, VirtualIp};
+use ha_vip::{Loopback, VirtualIp, linux};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -34,12 +35,6 @@ pub(super) fn main(options: &RunOptions) -> Result<ExitCode, Failure> {
             options.log
         ))
     })?;
-    if let Some(foreign) = plan.addresses.iter().find(|address| !address.is_loopback()) {
-        return Err(Failure::failed(format!(
-            "--address {}: expected an address of 127.0.0.0/8",
-            foreign.name()
-        )));
-    }
     let key = key::load(&options.key_file)?;
     make_state_dir(&options.state_dir)?;
     let guardian = if options.no_guardian { None } else { Some(guarded(options, &plan)?) };
@@ -76,6 +71,7 @@ fn make_state_dir(dir: &Path) -> Result<(), Failure> {
 fn guarded(options: &RunOptions, plan: &Plan) -> Result<GuardianClient, Failure> {
     let config = GuardianConfig::new(options.state_dir.join("guardian"))
         .feed_limit(plan.config.timing.feed_limit)
+        .handler(linux::UNDO_KIND, linux::undo, linux::verify)
         .links(plan.factories());
     let Entered::Child(guardian) = enter(config).map_err(Failure::failed)?;
     Ok(guardian)
@@ -159,10 +155,22 @@ impl Life<'_> {
     fn resources(&self) -> Result<Vec<Arc<dyn Resource>>, Failure> {
         let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
         let loopback = Arc::new(Loopback::new());
-        for address in &self.plan.addresses {
+        let (alone, others): (Vec<_>, Vec<_>) =
+            self.plan.addresses.iter().partition(|address| address.is_loopback());
+        for address in alone {
             let resource =
-                VirtualIp::new(&address.name(), address.ip, loopback.clone()).map_err(Failure::failed)?;
+                VirtualIp::new(&address.name(), address.ip(), loopback.clone()).map_err(Failure::failed)?;
             resources.push(Arc::new(resource));
+        }
+        if let Some(name) = joint_name(&others) {
+            let specs = others.iter().map(|address| address.spec.clone()).collect();
+            let builder = VirtualIp::linux(&name, specs).lifetime(self.options.address_lifetime);
+            let builder = match self.options.gate {
+                Some(gate) => builder.gate(gate),
+                None => builder,
+            };
+            let built = builder.build().map_err(|error| Failure::failed(format!("--address: {error}")))?;
+            resources.push(Arc::new(built));
         }
         for (place, line) in self.options.start.iter().enumerate() {
             resources.push(Arc::new(CommandService::new(&service_name(place), line.clone())));

@@ -1,5 +1,7 @@
 //! Two `pair-node` processes on this machine, and what injures them: everything from outside, by signals.
 
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -27,7 +29,7 @@ pub fn text(output: &Output) -> String {
 
 /// Kills every process of a node, and says "off" when several looks in a row found nobody.
 const FENCE: &str = r#"
-found() { grep -lzxF "PAIR_NODE_TEST=ID-$1" /proc/[0-9]*/environ 2>/dev/null | sed 's|/proc/||; s|/environ||'; }
+found() { grep -lzxF "PAIR_NODE_TEST=@ID@-$1" /proc/[0-9]*/environ 2>/dev/null | sed 's|/proc/||; s|/environ||'; }
 case $1 in
 status) for look in 1 2 3; do [ -z "$(found $2)" ] || exit 0; done; exit 2 ;;
 off)
@@ -36,19 +38,23 @@ off)
         pids=$(found $2)
         if [ -n "$pids" ]; then kill -9 $pids; looks=0; else looks=$((looks + 1)); fi
     done
-    echo $2 >> DIR/fenced
+    echo $2 >> @DIR@/fenced
     exit 0 ;;
 esac
 exit 1
 "#;
 
 /// A service that only one may run at a time: it holds a lock, and tells who could not get it.
-const SERVICE: &str = r#"sh -c 'exec 9>DIR/lock; if ! flock -n 9; then echo NODE >> DIR/twice; exit 1; fi; echo "NODE $HA_EPOCH" >> DIR/served; exec sleep 10000'"#;
+const SERVICE: &str = r#"sh -c 'exec 9>@DIR@/lock; if ! flock -n 9; then echo @NODE@ >> @DIR@/twice; exit 1; fi; echo "@NODE@ $HA_EPOCH" >> @DIR@/served; exec sleep 10000'"#;
 
 pub struct Pair {
     pub dir: TempDir,
     id: String,
     ends: [String; 2],
+    address: String,
+    service: bool,
+    /// Where each node runs; none: where the test does.
+    spaces: Option<Spaces>,
     proof: Vec<String>,
     nodes: [Option<Child>; 2],
 }
@@ -66,23 +72,49 @@ impl Pair {
         pair
     }
 
+    /// A pair with a network namespace for each node, and a real address.
+    pub fn in_spaces(proof: &[&str]) -> Self {
+        let mut pair = Self::with(proof);
+        let spaces = Spaces::new();
+        pair.ends = ["10.78.0.1".into(), "10.78.0.2".into()];
+        pair.address = format!("{ADDRESS}/24@lan0");
+        pair.spaces = Some(spaces);
+        pair
+    }
+
+    pub fn space(&self, node: usize) -> &str {
+        &self.spaces.as_ref().unwrap().0[node]
+    }
+
+    /// Whether the node's kernel has the address.
+    pub fn has_address(&self, node: usize) -> bool {
+        ip(&format!("-n {} -o addr show dev lan0", self.space(node))).contains(&format!("{ADDRESS}/"))
+    }
+
     /// A pair that proves by these flags.
     pub fn with(proof: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let dir = tempfile::tempdir().unwrap();
         let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = dir.path().to_str().unwrap();
-        fs::write(dir.path().join("fence.sh"), FENCE.replace("DIR", path).replace("ID", &id)).unwrap();
-        let pair = Self {
-            id,
-            ends: free_ends(),
-            proof: proof.iter().map(|p| (*p).into()).collect(),
-            nodes: [None, None],
-            dir,
-        };
+        fs::write(dir.path().join("fence.sh"), FENCE.replace("@DIR@", path).replace("@ID@", &id)).unwrap();
+        let ends = free_ends();
+        let address = format!("{}.100/8@lo", ends[0].rsplit_once('.').unwrap().0);
+        let proof = proof.iter().map(|p| (*p).into()).collect();
+        let pair = Self { id, ends, address, service: true, spaces: None, proof, nodes: [None, None], dir };
         let made = exe().arg("key").arg(pair.path("key")).output().unwrap();
         assert!(made.status.success(), "{}", text(&made));
         pair
+    }
+
+    /// Other flags for what proves.
+    pub fn prove_by(&mut self, proof: &[&str]) {
+        self.proof = proof.iter().map(|p| (*p).into()).collect();
+    }
+
+    /// Guards the address alone.
+    pub fn without_service(&mut self) {
+        self.service = false;
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -92,23 +124,24 @@ impl Pair {
     /// The flags of one node, but for what proves.
     pub fn flags(&self, node: usize) -> Vec<String> {
         let (own, other) = (&self.ends[node], &self.ends[1 - node]);
-        let service = SERVICE.replace("DIR", self.dir.path().to_str().unwrap()).replace("NODE", &name(node));
+        let service =
+            SERVICE.replace("@DIR@", self.dir.path().to_str().unwrap()).replace("@NODE@", &name(node));
         let at = |file: String| self.path(&file).display().to_string();
         let mut flags = vec!["--name".into(), name(node), "--peer".into(), name(1 - node)];
         for port in [6941, 6940] {
             flags.extend(["--link".into(), format!("udp:{own}:{port},{other}:{port}")]);
         }
-        flags.extend([
-            "--address".into(),
-            format!("{}/8@lo", own.rsplit_once('.').unwrap().0.to_owned() + ".100"),
-        ]);
+        flags.extend(["--address".into(), self.address.clone()]);
         flags.extend([
             "--key-file".into(),
             at("key".into()),
             "--state-dir".into(),
             at(format!("{}.state", name(node))),
         ]);
-        flags.extend(["--control".into(), self.control(node), "--start".into(), service]);
+        flags.extend(["--control".into(), self.control(node)]);
+        if self.service {
+            flags.extend(["--start".into(), service]);
+        }
         flags.extend(SPANS.iter().map(|s| (*s).into()));
         flags
     }
@@ -123,7 +156,15 @@ impl Pair {
             .append(true)
             .open(self.path(&format!("{}.log", name(node))))
             .unwrap();
-        let child = exe()
+        let program = match &self.spaces {
+            None => exe(),
+            Some(Spaces(names)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &names[node], env!("CARGO_BIN_EXE_pair-node")]);
+                command
+            }
+        };
+        let child = { program }
             .arg("run")
             .args(self.flags(node))
             .args(&self.proof)
@@ -302,4 +343,47 @@ fn free_ends() -> [String; 2] {
 pub fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// The address that a pair in namespaces guards.
+pub const ADDRESS: &str = "10.77.0.100";
+
+/// Two named network namespaces with two cables between them: `lan0` for the address, `hb0` for heartbeats.
+pub struct Spaces([String; 2]);
+
+impl Spaces {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("pn{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let spaces = Self([format!("{id}a"), format!("{id}b")]);
+        let [one, two] = &spaces.0;
+        ip(&format!("netns add {one}"));
+        ip(&format!("netns add {two}"));
+        for (nic, network) in [("lan0", "10.77.0"), ("hb0", "10.78.0")] {
+            ip(&format!("-n {one} link add {nic} type veth peer name {nic} netns {two}"));
+            for (host, space) in [(1, one), (2, two)] {
+                ip(&format!("-n {space} addr add {network}.{host}/24 dev {nic}"));
+                ip(&format!("-n {space} link set {nic} up"));
+            }
+        }
+        for space in &spaces.0 {
+            ip(&format!("-n {space} link set lo up"));
+        }
+        spaces
+    }
+}
+
+impl Drop for Spaces {
+    fn drop(&mut self) {
+        for space in &self.0 {
+            let _ = Command::new("ip").args(["netns", "del", space]).status();
+        }
+    }
+}
+
+/// What `ip` prints.
+pub fn ip(arguments: &str) -> String {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {arguments}: {}", text(&output));
+    text(&output)
 }
