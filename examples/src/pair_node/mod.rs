@@ -3,12 +3,13 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | [`options`] | the command line |
-//! | [`link`], [`address`] | what `--link` and `--address` mean |
-//! | [`plan`] | from flags to a configuration that both nodes find alike, without touching anything |
-//! | [`run`] | the node's life |
-//! | [`lease`] | the arbiter behind `--lease` |
-//! | [`status`], [`control`], [`ctl`] | what the node says of itself, its socket, and who asks there |
+//! | `options` | the command line |
+//! | `link`, `address` | what `--link` and `--address` mean |
+//! | `plan` | from flags to a configuration that both nodes find alike, without touching anything |
+//! | `run` | the node's life |
+//! | `lease` | the arbiter behind `--lease` |
+//! | `unguarded` | what `--no-guardian` knows of an earlier life |
+//! | `status`, `control`, `ctl` | what the node says of itself, its socket, and who asks there |
 
 mod address;
 mod control;
@@ -21,6 +22,7 @@ mod options;
 mod plan;
 mod run;
 mod status;
+mod unguarded;
 
 use clap::Parser;
 use options::{Command, Options};

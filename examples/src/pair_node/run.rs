@@ -4,6 +4,7 @@ use super::address::joint_name;
 use super::control::{self, Asked};
 use super::options::RunOptions;
 use super::plan::{Plan, service_name};
+use super::unguarded::Note;
 use super::{Failure, GROUP, key, lease};
 use crate::log::Log;
 use ha_core::agent::{CommandFence, CommandService};
@@ -106,19 +107,28 @@ impl Life<'_> {
         };
         let _ = told.await;
         tracing::info!(%ended, "the node ended");
+        if self.guardian.is_none() && ended == Ended::Departed {
+            // Without the note the next life is only more careful.
+            let noted = Note::of(&self.options.state_dir).and_then(|note| note.end());
+            noted.unwrap_or_else(|error| tracing::warn!(%error, "the orderly end was not noted"));
+        }
         opened.map(|()| ended)
     }
 
     async fn start(&self) -> Result<Node, Failure> {
         let (plan, init) = (&self.plan, self.installation());
-        let state = self.options.state_dir.join("state");
+        let (store, first) = open_store(&self.options.state_dir.join("state"), init)?;
         let mut builder = Node::builder(Arc::clone(&plan.config), plan.me)
             .key(self.key.clone())
-            .store(Box::new(open_store(&state, init)?))
+            .store(Box::new(store))
             .record(RecordOptions::new(Arc::new(medium(&self.options.state_dir.join("record"))?)));
-        if let Some(guardian) = &self.guardian {
-            builder = builder.guardian(guardian.clone());
-        }
+        builder = match &self.guardian {
+            Some(guardian) => builder.guardian(guardian.clone()),
+            None => {
+                let note = Note::of(&self.options.state_dir).and_then(|note| note.begin(first));
+                builder.predecessor(note.map_err(|error| Failure::failed(format!("--state-dir: {error}")))?)
+            }
+        };
         for link in plan.factories() {
             builder = builder.link(link);
         }
@@ -184,17 +194,18 @@ fn medium(dir: &Path) -> Result<RealMedium, Failure> {
         .map_err(|error| Failure::failed(format!("--state-dir: {}: {error}", dir.display())))
 }
 
-/// A blank store belongs to the installation from its first start on. One that was lost is noticed by the peer, which
-/// remembers the id of the one before.
-fn open_store(dir: &Path, init: InitId) -> Result<FileStateStore, Failure> {
+/// The node's memory, and whether it is new. A blank one belongs to the installation from its first start on. One that was
+/// lost is noticed by the peer, which remembers the id of the one before.
+fn open_store(dir: &Path, init: InitId) -> Result<(FileStateStore, bool), Failure> {
     let exists = dir.join(STATE_FILE).exists();
     let medium = Arc::new(medium(dir)?);
     if exists {
-        return FileStateStore::open(medium).map_err(Failure::failed);
+        return Ok((FileStateStore::open(medium).map_err(Failure::failed)?, false));
     }
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Failure::failed)?;
-    FileStateStore::initialise(medium, init, StoreId(u128::from_le_bytes(bytes))).map_err(Failure::failed)
+    let store = FileStateStore::initialise(medium, init, StoreId(u128::from_le_bytes(bytes)));
+    Ok((store.map_err(Failure::failed)?, true))
 }
 
 /// SIGTERM and SIGINT.
