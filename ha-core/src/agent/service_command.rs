@@ -128,7 +128,7 @@ impl CommandService {
 }
 
 /// A stop whose budget is gone still kills, and looks whether that worked.
-const LEAST_STOP: Duration = Duration::from_millis(100);
+const LEAST_STOP: Duration = Duration::from_secs(1);
 
 fn end(descent: &Descent, polite: Instant, last: Instant) -> std::io::Result<bool> {
     if descent.wait(polite)? && !descent.has_strays()? {

@@ -167,7 +167,7 @@ async fn one_that_ignores_its_stop_is_killed_with_its_children_within_the_budget
     service.agent.start(&ctx()).await.unwrap();
     service.written("up").await;
     until("both sleepers", || running(&span).len() >= 2).await;
-    service.agent.stop(&ctx_in(Unguarded, Duration::from_millis(400))).await.unwrap();
+    service.agent.stop(&ctx_in(Unguarded, Duration::from_secs(4))).await.unwrap();
     assert_eq!(running(&span), Vec::<u32>::new());
 }
 

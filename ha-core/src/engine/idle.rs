@@ -88,10 +88,15 @@ impl Engine {
         }
     }
 
+    /// Whether a later grant than `epoch` was made here.
+    pub(super) fn is_outdated(&self, g: GroupId, epoch: Epoch) -> bool {
+        let gr = self.group(g);
+        gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted
+    }
+
     pub(super) fn note_release(&mut self, g: GroupId, release: Release) {
         let gr = self.group(g);
-        let stale = gr.is_owner() && release.epoch < gr.epoch
-            || release.epoch < self.st.record.group(g).granted
+        let stale = self.is_outdated(g, release.epoch)
             || gr.release.is_some_and(|r| r.epoch > release.epoch)
             || gr.promised.is_some_and(|p| p.epoch > release.epoch);
         if !stale && gr.release.is_none_or(|r| r.epoch < release.epoch || r.forced != release.forced) {
