@@ -8,12 +8,14 @@
 //! | [`node`] | one node of the pair, under its guardian |
 //! | [`smtp`] | the mail service that a node runs |
 //!
-//! [`hello`] is the example in forty lines; [`replayer`] reads what a node's engine decided, and why.
+//! [`pair_node`] is a node of a pair that guards an address, from flags alone; [`hello`] is the example in forty lines; [`replayer`] reads what a node's engine decided, and why.
 
 pub mod chassis;
 pub mod driver;
 pub mod hello;
+mod log;
 pub mod node;
+pub mod pair_node;
 pub mod relay;
 pub mod replayer;
 pub mod smtp;

@@ -17,6 +17,7 @@
 //! | `store` | the node's durable record, through a recordable I/O layer |
 //! | `runtime` | the tokio shell around the engine |
 //! | `guardian` | the parent process that finishes a dead or frozen node |
+//! | `agent` | a fence device and a service that are programs of the user's |
 //! | `arbiter` | third parties: an object store, etcd, a person |
 //! | `testkit` | checks of users' own implementations of the seams |
 //! | `sim` | whole clusters in virtual time, with faults, from one seed |
@@ -33,6 +34,8 @@ pub mod wire;
 
 pub mod store;
 
+#[cfg(feature = "runtime")]
+pub mod agent;
 #[cfg(feature = "runtime")]
 pub mod arbiter;
 #[cfg(feature = "runtime")]

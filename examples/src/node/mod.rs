@@ -5,7 +5,6 @@
 mod control;
 mod data;
 mod events;
-mod log;
 mod outside;
 mod run;
 mod sabotage;
@@ -51,7 +50,7 @@ fn guarded(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     // Only the child comes here; it is still single-threaded.
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAIL_PAIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = log::Log::start()?;
+    let log = crate::log::Log::start()?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)

@@ -276,6 +276,10 @@ impl Engine {
                     excluded: false,
                     incarnation: notice.incarnation,
                 };
+                // A guardian says it again and again: nothing of it is about what was granted since.
+                if self.is_outdated(*group, *epoch) {
+                    continue;
+                }
                 self.gr(*group).owner = Some((notice.incarnation, *epoch));
                 self.note_release(*group, release);
             }

@@ -285,6 +285,28 @@ fn a_guardians_word_moves_the_group_at_once() {
 }
 
 #[test]
+fn a_guardians_word_that_is_said_again_proves_nothing_about_the_grant_made_on_it() {
+    for mirrored in [false, true] {
+        let mut pair = Pair::settled(config(mirrored));
+        let life = pair.nodes[0].as_ref().unwrap().status().incarnation;
+        pair.kill(0);
+        let notice =
+            ReleasedNotice { incarnation: life, groups: vec![(GroupId(0), Epoch(1))], complete: true };
+        pair.feed(1, Input::Released(notice.clone()));
+        pair.run(ms(10));
+        assert_eq!(pair.status(1).epoch, Epoch(2), "{:#?}", pair.log);
+        pair.feed(1, Input::Released(notice));
+        pair.boot(0);
+        pair.run(ms(1000));
+        pair.feed(1, Input::Command(Command::Switchover(GroupId(0))));
+        pair.run(ms(500));
+        // With the old word as a proof the former owner takes back at once what it has just released.
+        assert_eq!(pair.status(0).role, RoleName::Active, "{:#?}", pair.log);
+        assert_eq!((pair.status(0).epoch, pair.status(1).role), (Epoch(3), RoleName::Standby));
+    }
+}
+
+#[test]
 fn cut_beats_and_a_dead_device_leave_a_question_and_one_owner() {
     let mut pair = Pair::settled(config(true));
     pair.fence_works = false;

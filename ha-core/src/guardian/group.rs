@@ -74,7 +74,7 @@ pub(super) fn undo(version: u16, bytes: &[u8]) -> Result<(), String> {
     end(&group, deadline).map_err(|error| format!("process group {}: {error}", group.id))
 }
 
-fn end(group: &Group, deadline: crate::Instant) -> io::Result<()> {
+pub(super) fn end(group: &Group, deadline: crate::Instant) -> io::Result<()> {
     loop {
         let members = group.members()?;
         if members.is_empty() {

@@ -13,6 +13,7 @@
 mod child;
 mod client;
 mod config;
+mod descent;
 mod error;
 mod exe;
 mod family;
@@ -36,6 +37,9 @@ mod voices;
 
 pub use client::{GuardianClient, UndoId};
 pub use config::GuardianConfig;
+#[cfg(test)]
+pub(crate) use descent::take_back;
+pub(crate) use descent::{Descent, Mark};
 pub use error::{ClientError, GuardianError};
 pub use group::process_group_undo;
 pub use report::GuardianReport;

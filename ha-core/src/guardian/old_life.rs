@@ -73,6 +73,11 @@ pub(super) fn end_all(lives: &[Life], kept: &Kept, deadline: Instant) -> io::Res
     }
 }
 
+/// Whether one look finds a process of `lives`.
+pub(super) fn is_found(lives: &[Life]) -> io::Result<bool> {
+    Ok(!members(lives, &Process::all()?).is_empty())
+}
+
 fn members(lives: &[Life], all: &[Process]) -> Vec<Process> {
     if lives.is_empty() {
         return Vec::new();

@@ -5,11 +5,11 @@ use std::sync::mpsc::{Sender, channel};
 
 /// Where log lines are handed over.
 #[derive(Clone)]
-pub(super) struct Log(Sender<Vec<u8>>);
+pub(crate) struct Log(Sender<Vec<u8>>);
 
 impl Log {
     /// Starts the writing thread.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let (lines, waiting) = channel::<Vec<u8>>();
         let write = move || waiting.iter().for_each(|line| drop(io::stderr().write_all(&line)));
         std::thread::Builder::new().name("log".into()).spawn(write)?;
