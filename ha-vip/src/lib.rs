@@ -30,6 +30,8 @@ mod backend;
 mod loopback;
 mod resource;
 mod socket;
+#[cfg(feature = "testbed")]
+pub mod testbed;
 
 pub use accept::{AcceptError, AcceptSource};
 pub use backend::{AddressBackend, AddressError, Holding};
