@@ -8,6 +8,7 @@
 //! | [`node`] | one node of the pair, under its guardian |
 //! | [`smtp`] | the mail service that a node runs |
 //!
+//! [`vip`] measures from a client's side how long an address does not answer (`vip-bench`, `vip-probe`, `vip-echo`).
 //! [`hello`] is the example in forty lines; [`replayer`] reads what a node's engine decided, and why.
 
 pub mod chassis;
@@ -18,3 +19,4 @@ pub mod relay;
 pub mod replayer;
 pub mod smtp;
 mod start;
+pub mod vip;

@@ -4,7 +4,7 @@
 
 mod testbed_support;
 
-use ha_vip::testbed::{self, AddressWatch, DataCentre, Host};
+use ha_vip::testbed::{self, AddressWatch, AnswerWatch, DataCentre, Host};
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
@@ -236,7 +236,7 @@ fn a_watch_sees_an_address_on_one_host_and_on_both() {
         set(&hosts[1], "add");
         set(&hosts[1], "del");
         let seen = watch.stop();
-        assert_eq!(seen.on_both(), Duration::ZERO, "{seen:?}");
+        assert_eq!(seen.on_both(Duration::ZERO), Duration::ZERO, "{seen:?}");
         assert!(seen.held.contains_key("n1") && seen.held.contains_key("n2"), "{seen:?}");
 
         let watch = start();
@@ -245,7 +245,48 @@ fn a_watch_sees_an_address_on_one_host_and_on_both() {
         std::thread::sleep(Duration::from_millis(30)); // The time that shall be measured.
         centre.power_off("n1").unwrap();
         let seen = watch.stop();
-        assert!(seen.on_both() >= Duration::from_millis(30), "{seen:?}");
+        assert!(seen.on_both(Duration::ZERO) >= Duration::from_millis(30), "{seen:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_watch_hears_who_answers_for_an_address_and_a_filter_silences_him() {
+    testbed::test(|| {
+        let centre = DataCentre::pair().neighbour("w1").build().unwrap();
+        let hosts = [centre.host("n1").unwrap(), centre.host("n2").unwrap()];
+        let run = |host: &Host, words: &[&str]| {
+            assert!(host.output(words[0], &words[1..]).unwrap().status.success())
+        };
+        run(&hosts[0], &["ip", "address", "add", "10.77.0.100/24", "dev", "lan0"]);
+        let bystander = centre.host("w1").unwrap();
+        let pause = Duration::from_millis(1);
+        let start =
+            || AnswerWatch::start(&bystander, &hosts, "lan0", Ipv4Addr::new(10, 77, 0, 100), pause).unwrap();
+
+        let watch = start();
+        hosts[0].freeze().unwrap();
+        std::thread::sleep(Duration::from_millis(50)); // The time that shall be measured.
+        let seen = watch.stop();
+        let of_n1: Duration = seen.held["n1"].iter().map(|(from, to)| *to - *from).sum();
+        assert!(of_n1 > Duration::from_millis(20) && !seen.held.contains_key("n2"), "{seen:?}");
+        assert_eq!(seen.on_both(Duration::ZERO), Duration::ZERO);
+        hosts[0].thaw().unwrap();
+
+        run(&hosts[1], &["ip", "address", "add", "10.77.0.100/24", "dev", "lan0"]);
+        let watch = start();
+        std::thread::sleep(Duration::from_millis(50)); // The time that shall be measured.
+        assert!(watch.stop().on_both(Duration::ZERO) > Duration::from_millis(20));
+
+        run(&hosts[0], &["nft", "add table arp quiet"]);
+        run(
+            &hosts[0],
+            &["nft", "add chain arp quiet in { type filter hook input priority 0; policy drop; }"],
+        );
+        let watch = start();
+        std::thread::sleep(Duration::from_millis(50)); // The time that shall be measured.
+        let seen = watch.stop();
+        assert!(seen.on_both(Duration::ZERO).is_zero() && seen.held.contains_key("n2"), "{seen:?}");
     });
 }
 

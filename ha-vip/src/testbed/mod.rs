@@ -32,6 +32,7 @@
 //! `lan0`, 10.78.0.*i* on `hb0` and 10.78.0.(64 + *i*) on `hb1`; the router is 10.77.0.254 and fd00:77::fe; client *i* is
 //! 10.78.0.(128 + *i*) and fd00:77:0:0:1::*i*.
 
+mod answers;
 mod builder;
 mod cable;
 mod centre;
@@ -44,16 +45,19 @@ mod netns;
 mod permission;
 mod plan;
 mod power;
+mod presence;
 mod process;
 mod sys;
 mod watch;
 mod wiring;
 
+pub use answers::AnswerWatch;
 pub use builder::DataCentreBuilder;
 pub use centre::DataCentre;
 pub use error::TestbedError;
 pub use host::Host;
 pub use permission::{enter, may_make_namespaces, test};
 pub use plan::Interface;
+pub use presence::{Presence, Span, boot_time};
 pub use process::Process;
-pub use watch::{AddressWatch, Presence, boot_time};
+pub use watch::AddressWatch;

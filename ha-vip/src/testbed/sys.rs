@@ -5,7 +5,7 @@
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use std::ffi::{CStr, c_int};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -115,5 +115,30 @@ pub(super) fn keep_mounts_private() -> io::Result<()> {
     match unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A packet socket for whole ARP frames on the interface `index` of the calling thread's network. It never blocks.
+pub(super) fn arp_socket(index: u32) -> io::Result<OwnedFd> {
+    let protocol = (libc::ETH_P_ARP as u16).to_be();
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let index = c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: zero is valid for a `sockaddr_ll`, which is plain integers. The new descriptor has no other owner. The
+    // kernel reads `size` bytes of an address that is so long and outlives the call.
+    unsafe {
+        let raw = libc::socket(libc::AF_PACKET, kind, c_int::from(protocol));
+        if raw < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let socket = OwnedFd::from_raw_fd(raw);
+        let mut at: libc::sockaddr_ll = std::mem::zeroed();
+        at.sll_family = libc::AF_PACKET as u16;
+        at.sll_protocol = protocol;
+        at.sll_ifindex = index;
+        let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        match libc::bind(raw, (&raw const at).cast(), size) {
+            0 => Ok(socket),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 }

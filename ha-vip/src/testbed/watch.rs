@@ -1,10 +1,9 @@
-//! Looks every millisecond which hosts have an address.
+//! Looks every millisecond which hosts have an address configured.
 
 use super::door::Door;
 use super::netlink::{DUMP, Request, Socket, attributes};
+use super::presence::{Looks, Presence, boot_time};
 use super::{Host, TestbedError};
-use rustix::time::{ClockId, clock_gettime};
-use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,41 +17,13 @@ const IFA_LOCAL: u16 = 2;
 /// Bytes of a `struct ifaddrmsg`.
 const FIXED_BYTES: usize = 8;
 
-/// This machine's boot clock. All processes of all hosts read the same one.
-#[must_use]
-pub fn boot_time() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
-}
-
 /// Asks the kernels of several hosts, again and again, whether an address is configured. What they do with it while it
-/// is there (drop it by a filter, answer for it though their processes are frozen) is not asked.
+/// is there (drop it by a filter, answer for it though their processes are frozen) is [`AnswerWatch`](super::AnswerWatch)'s
+/// matter.
 #[derive(Debug)]
 pub struct AddressWatch {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<Presence>>,
-}
-
-/// Where an address was, and when. Stamps are of [`boot_time`].
-#[derive(Clone, Default, Debug)]
-#[non_exhaustive]
-pub struct Presence {
-    /// For each host, by name, the times from the first look that found the address to the first that did not.
-    pub held: BTreeMap<String, Vec<(Duration, Duration)>>,
-    /// Times in which two hosts had it.
-    pub both: Vec<(Duration, Duration)>,
-    /// Looks taken.
-    pub looks: u64,
-    /// The longest time between two looks: what is shorter may have been missed.
-    pub blind: Duration,
-}
-
-impl Presence {
-    /// How long two hosts had it, in all.
-    #[must_use]
-    pub fn on_both(&self) -> Duration {
-        self.both.iter().map(|(from, to)| to.saturating_sub(*from)).sum()
-    }
 }
 
 impl AddressWatch {
@@ -65,8 +36,7 @@ impl AddressWatch {
         let over = Arc::new(AtomicBool::new(false));
         let (until, hosts) = (Arc::clone(&over), hosts.to_vec());
         let watch = std::thread::Builder::new().name("address watch".to_owned());
-        let thread =
-            watch.spawn(move || look(hosts.into_iter().map(Eye::new).collect(), address, pause, &until));
+        let thread = watch.spawn(move || look(&hosts, address, pause, &until));
         let thread = thread.map_err(TestbedError::system("start the address watch", "the switch"))?;
         Ok(Self { over, thread: Some(thread) })
     }
@@ -86,16 +56,12 @@ impl Drop for AddressWatch {
 }
 
 /// One host, and a socket in its present network.
-struct Eye {
-    host: Arc<Host>,
+struct Eye<'a> {
+    host: &'a Host,
     opened: Option<(Weak<Door>, Socket)>,
 }
 
-impl Eye {
-    const fn new(host: Arc<Host>) -> Self {
-        Self { host, opened: None }
-    }
-
+impl Eye<'_> {
     fn sees(&mut self, address: IpAddr) -> bool {
         let Ok(door) = self.host.door() else {
             self.opened = None;
@@ -110,39 +76,22 @@ impl Eye {
     }
 }
 
-fn look(mut eyes: Vec<Eye>, address: IpAddr, pause: Duration, over: &AtomicBool) -> Presence {
-    let mut presence = Presence::default();
-    let mut before = (boot_time(), vec![false; eyes.len()]);
+fn look(hosts: &[Arc<Host>], address: IpAddr, pause: Duration, over: &AtomicBool) -> Presence {
+    let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
+    let mut eyes: Vec<Eye<'_>> = hosts.iter().map(|host| Eye { host, opened: None }).collect();
+    let mut looks = Looks::default();
+    let many = |seen: &[bool]| seen.iter().filter(|has| **has).count() > 1;
     while !over.load(Ordering::Relaxed) {
         let mut seen: Vec<bool> = eyes.iter_mut().map(|eye| eye.sees(address)).collect();
-        if seen.iter().filter(|has| **has).count() > 1 {
+        if many(&seen) {
             // It may have moved between two questions: those that had it must have it still.
             seen = eyes.iter_mut().zip(seen).map(|(eye, had)| had && eye.sees(address)).collect();
         }
-        let now = boot_time();
-        for (eye, (has, had)) in eyes.iter().zip(seen.iter().zip(&before.1)) {
-            if *has || *had {
-                note(presence.held.entry(eye.host.name().to_owned()).or_default(), now, *had);
-            }
-        }
-        let many = |seen: &[bool]| seen.iter().filter(|has| **has).count() > 1;
-        if many(&seen) || many(&before.1) {
-            note(&mut presence.both, now, many(&before.1));
-        }
-        presence.looks += 1;
-        presence.blind = presence.blind.max(now.saturating_sub(before.0));
-        before = (now, seen);
+        let both = many(&seen);
+        looks.add(boot_time(), &names, seen, both);
         std::thread::sleep(pause);
     }
-    presence
-}
-
-/// Makes the last time longer, or begins a new one at this look.
-fn note(times: &mut Vec<(Duration, Duration)>, now: Duration, goes_on: bool) {
-    match times.last_mut() {
-        Some((_, to)) if goes_on => *to = now,
-        Some(_) | None => times.push((now, now)),
-    }
+    looks.end()
 }
 
 /// Whether an address is configured in the network of the socket.
@@ -157,31 +106,8 @@ fn has(socket: &Socket, address: IpAddr) -> io::Result<bool> {
     request.message(RTM_GETADDR, DUMP, &fixed, |_| {});
     let mut found = false;
     socket.dump(&request, |entry| {
-        let of_entry = attributes(entry.get(FIXED_BYTES..).unwrap_or_default());
-        found |= of_entry
-            .into_iter()
-            .any(|(kind, value)| matches!(kind, IFA_ADDRESS | IFA_LOCAL) && value == wanted);
+        let mut of_entry = attributes(entry.get(FIXED_BYTES..).unwrap_or_default());
+        found |= of_entry.any(|(kind, value)| matches!(kind, IFA_ADDRESS | IFA_LOCAL) && value == wanted);
     })?;
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_lasts_to_the_first_look_that_finds_nothing() {
-        let at = Duration::from_millis;
-        let mut times = Vec::new();
-        note(&mut times, at(1), false);
-        note(&mut times, at(2), true);
-        note(&mut times, at(3), true);
-        note(&mut times, at(9), false);
-        assert_eq!(times, [(at(1), at(3)), (at(9), at(9))]);
-    }
-
-    #[test]
-    fn the_clock_goes_on() {
-        assert!(boot_time() <= boot_time());
-    }
 }
