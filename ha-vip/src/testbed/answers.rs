@@ -2,13 +2,14 @@
 
 use super::plan::Interface;
 use super::presence::{Looks, Presence, boot_time};
+use super::watch::next;
 use super::{Host, TestbedError, sys};
 use rustix::net::{RecvFlags, SendFlags};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ const REPLY: u8 = 2;
 #[derive(Debug)]
 pub struct AnswerWatch {
     over: Arc<AtomicBool>,
+    looks: Arc<AtomicU64>,
     thread: Option<JoinHandle<Presence>>,
 }
 
@@ -51,11 +53,19 @@ impl AnswerWatch {
         })?;
         let socket = socket.map_err(failed)?;
         let over = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&over);
+        let looks = Arc::new(AtomicU64::new(0));
+        let (until, count) = (Arc::clone(&over), Arc::clone(&looks));
         let watch = std::thread::Builder::new().name("answer watch".to_owned());
-        let thread =
-            watch.spawn(move || ask(&socket, &own, &asked, address, pause, &until)).map_err(failed)?;
-        Ok(Self { over, thread: Some(thread) })
+        let thread = watch
+            .spawn(move || ask(&socket, &own, &asked, address, || next(pause, &count, &until)))
+            .map_err(failed)?;
+        Ok(Self { over, looks, thread: Some(thread) })
+    }
+
+    /// How many looks it has taken: wait for some more to know that what is now was seen.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Ends it, and tells what it heard.
@@ -77,17 +87,18 @@ fn ask(
     own: &Interface,
     asked: &[(String, [u8; 6])],
     address: Ipv4Addr,
-    pause: Duration,
-    over: &AtomicBool,
+    mut next: impl FnMut() -> bool,
 ) -> Presence {
     let names: Vec<&str> = asked.iter().map(|(name, _)| name.as_str()).collect();
     let (mut looks, mut were_both) = (Looks::default(), false);
-    while !over.load(Ordering::Relaxed) {
+    // The answers to the last questions are read after a pause.
+    let mut goes_on = true;
+    while goes_on {
         for (_, mac) in asked {
             // A frame that cannot be sent is a question without an answer.
             let _ = rustix::net::send(socket, &request(own, *mac, address), SendFlags::empty());
         }
-        std::thread::sleep(pause);
+        goes_on = next();
         let answered = answers(socket, address);
         let has: Vec<bool> = asked.iter().map(|(_, mac)| answered.contains(mac)).collect();
         let both = has.iter().filter(|has| **has).count() > 1;

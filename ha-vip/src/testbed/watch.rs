@@ -6,7 +6,7 @@ use super::presence::{Looks, Presence, boot_time};
 use super::{Host, TestbedError};
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,6 +23,7 @@ const FIXED_BYTES: usize = 8;
 #[derive(Debug)]
 pub struct AddressWatch {
     over: Arc<AtomicBool>,
+    looks: Arc<AtomicU64>,
     thread: Option<JoinHandle<Presence>>,
 }
 
@@ -34,11 +35,18 @@ impl AddressWatch {
     /// [`TestbedError::System`] if the thread cannot be started.
     pub fn start(hosts: &[Arc<Host>], address: IpAddr, pause: Duration) -> Result<Self, TestbedError> {
         let over = Arc::new(AtomicBool::new(false));
-        let (until, hosts) = (Arc::clone(&over), hosts.to_vec());
+        let looks = Arc::new(AtomicU64::new(0));
+        let (until, count, hosts) = (Arc::clone(&over), Arc::clone(&looks), hosts.to_vec());
         let watch = std::thread::Builder::new().name("address watch".to_owned());
-        let thread = watch.spawn(move || look(&hosts, address, pause, &until));
+        let thread = watch.spawn(move || look(&hosts, address, || next(pause, &count, &until)));
         let thread = thread.map_err(TestbedError::system("start the address watch", "the switch"))?;
-        Ok(Self { over, thread: Some(thread) })
+        Ok(Self { over, looks, thread: Some(thread) })
+    }
+
+    /// How many looks it has taken: wait for some more to know that what is now was seen.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
     }
 
     /// Ends it, and tells what it saw.
@@ -76,12 +84,12 @@ impl Eye<'_> {
     }
 }
 
-fn look(hosts: &[Arc<Host>], address: IpAddr, pause: Duration, over: &AtomicBool) -> Presence {
+fn look(hosts: &[Arc<Host>], address: IpAddr, mut next: impl FnMut() -> bool) -> Presence {
     let names: Vec<&str> = hosts.iter().map(|host| host.name()).collect();
     let mut eyes: Vec<Eye<'_>> = hosts.iter().map(|host| Eye { host, opened: None }).collect();
     let mut looks = Looks::default();
     let many = |seen: &[bool]| seen.iter().filter(|has| **has).count() > 1;
-    while !over.load(Ordering::Relaxed) {
+    while next() {
         let mut seen: Vec<bool> = eyes.iter_mut().map(|eye| eye.sees(address)).collect();
         if many(&seen) {
             // It may have moved between two questions: those that had it must have it still.
@@ -89,9 +97,15 @@ fn look(hosts: &[Arc<Host>], address: IpAddr, pause: Duration, over: &AtomicBool
         }
         let both = many(&seen);
         looks.add(boot_time(), &names, seen, both);
-        std::thread::sleep(pause);
     }
     looks.end()
+}
+
+/// Waits for the next look, unless it is over. What was looked at before counts from now on.
+pub(super) fn next(pause: Duration, looks: &AtomicU64, over: &AtomicBool) -> bool {
+    std::thread::sleep(pause);
+    looks.fetch_add(1, Ordering::Relaxed);
+    !over.load(Ordering::Relaxed)
 }
 
 /// Whether an address is configured in the network of the socket.

@@ -21,6 +21,12 @@ pub fn soon(mut holds: impl FnMut() -> bool) -> bool {
     holds()
 }
 
+/// Waits until a watch has looked ten times more.
+pub fn looks_more(looks: impl Fn() -> u64) {
+    let wanted = looks() + 10;
+    assert!(soon(|| looks() >= wanted));
+}
+
 /// Whether one of two echo requests from the host is answered.
 pub fn pings(host: &Host, address: &str) -> bool {
     host.output("ping", &["-n", "-c2", "-i0.2", "-W1", "-w2", address]).unwrap().status.success()
