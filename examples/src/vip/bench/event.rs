@@ -3,6 +3,7 @@
 use super::Failure;
 use super::bed::Bed;
 use super::software::Pair;
+use ha_vip::testbed::TestbedError;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -56,9 +57,10 @@ impl Event {
                 let host = bed.centre.host(active)?;
                 host.freeze()?;
                 std::thread::sleep(span);
-                // It may have been fenced meanwhile.
-                if host.is_on() {
-                    host.thaw()?;
+                match host.thaw() {
+                    // It was fenced meanwhile.
+                    Ok(()) | Err(TestbedError::Off { .. }) => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
             Self::HeartbeatCut => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The power switch of a data centre. It listens until it is dropped.
-pub(super) struct PowerSwitch {
+pub struct PowerSwitch {
     orders: Orders,
     socket: PathBuf,
     over: Arc<AtomicBool>,
@@ -25,11 +25,10 @@ type Orders = Arc<Mutex<Vec<String>>>;
 
 impl PowerSwitch {
     /// Listens at `socket` for orders, one line each, and waits so long before each.
-    pub(super) fn listen(
-        centre: &Arc<DataCentre>,
-        socket: PathBuf,
-        delay: Duration,
-    ) -> Result<Self, Failure> {
+    ///
+    /// # Errors
+    /// If it cannot listen there.
+    pub fn listen(centre: &Arc<DataCentre>, socket: PathBuf, delay: Duration) -> Result<Self, Failure> {
         let listener = UnixListener::bind(&socket)?;
         let (orders, over) = (Orders::default(), Arc::new(AtomicBool::new(false)));
         let (centre, noted, until) = (Arc::downgrade(centre), Arc::clone(&orders), Arc::clone(&over));
@@ -47,7 +46,8 @@ impl PowerSwitch {
     }
 
     /// What it was told, and what it answered.
-    pub(super) fn orders(&self) -> Vec<String> {
+    #[must_use]
+    pub fn orders(&self) -> Vec<String> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -6,7 +6,7 @@
 
 mod bed;
 mod event;
-mod fence;
+pub mod fence;
 mod keepalived;
 mod options;
 mod pair_node;

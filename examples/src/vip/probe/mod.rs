@@ -211,3 +211,61 @@ pub fn run_watched(settings: &Settings, record: &SharedRecord, over: &AtomicBool
     let stall = watch.stalls.longest_ns(nanos(from), nanos(to));
     Ok(Window { from, to, stall: Duration::from_nanos(stall) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    /// Probes until the record satisfies `enough`, which a failure never does.
+    fn probe(settings: &Settings, enough: impl Fn(&Record) -> bool) -> Record {
+        let (record, over) = (SharedRecord::default(), AtomicBool::new(false));
+        let end = Instant::now() + Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            let probing = scope.spawn(|| run(settings, &record, &over));
+            while !enough(&record.lock().unwrap()) && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            over.store(true, Ordering::Relaxed);
+            probing.join().unwrap().unwrap();
+        });
+        let record = record.lock().unwrap().clone();
+        assert!(enough(&record), "{record:?}");
+        record
+    }
+
+    #[test]
+    fn every_answer_is_noted_with_its_node_and_times() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                // Cut in two: it is read until the line is whole.
+                let _ = std::io::Write::write_all(&mut stream, b"n")
+                    .and_then(|()| std::io::Write::write_all(&mut stream, b"1\n"));
+            }
+        });
+        let record = probe(&Settings::new(target), |record| record.answers.len() >= 50);
+        assert!(record.answers.iter().all(|answer| answer.node == "n1" && answer.began <= answer.came));
+        assert!(record.failures.is_empty(), "{:?}", record.failures);
+    }
+
+    #[test]
+    fn connections_without_an_answer_are_bounded_and_given_up() {
+        // The kernel accepts them; nobody answers.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut settings = Settings::new(listener.local_addr().unwrap());
+        (settings.patience, settings.under_way) = (Duration::from_millis(100), 3);
+        let record = probe(&settings, |record| record.unanswered >= 6);
+        assert!(record.skipped > 0 && record.answers.is_empty(), "{record:?}");
+        assert!(record.attempts <= record.unanswered + 3, "more than three were under way: {record:?}");
+    }
+
+    #[test]
+    fn a_refusal_is_noted_as_one() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let record = probe(&Settings::new(closed), |record| record.failures.values().sum::<u64>() >= 5);
+        assert!(record.failures.contains_key("connection refused"), "{:?}", record.failures);
+    }
+}

@@ -89,13 +89,13 @@ impl Record {
         runs
     }
 
-    /// How long connections went now to one node, now to another, after `from`: from the first that was begun at the second node
-    /// to the last that was begun at a node which had lost the address by then. Zero for a clean move.
+    /// How long connections went now to one node, now to another, after `from`: from the first move to the last one. Zero for a
+    /// clean move, and for one there and back.
     #[must_use]
     pub fn interleaved(&self, from: Duration) -> Duration {
         let runs: Vec<Run> = self.runs().into_iter().filter(|run| run.last_began >= from).collect();
         match runs.as_slice() {
-            [_, second, .., last] => last.last_began.saturating_sub(second.first_began),
+            [_, second, _, .., last] => last.first_began.saturating_sub(second.first_began),
             _ => Duration::ZERO,
         }
     }
@@ -220,7 +220,9 @@ mod tests {
 
     #[test]
     fn two_nodes_in_turn_are_on_both() {
-        let record = record(&[("n1", 0), ("n2", 10), ("n1", 30), ("n2", 50)]);
+        let there_and_back = record(&[("n1", 0), ("n2", 10), ("n1", 30), ("n1", 60)]);
+        assert_eq!(there_and_back.interleaved(at(0)), Duration::ZERO);
+        let record = record(&[("n1", 0), ("n2", 10), ("n1", 30), ("n2", 50), ("n2", 60)]);
         assert_eq!(record.interleaved(at(0)), at(40));
         // What was before the window is another matter.
         assert_eq!(record.interleaved(at(40)), Duration::ZERO);
