@@ -2,9 +2,9 @@
 
 use super::netns::NetNs;
 use super::{TestbedError, sys};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -83,12 +83,12 @@ impl Door {
     /// that were started through the door must be waited for by their parent, which is this process, at the same time.
     pub(super) fn wait_dead(&self) -> io::Result<()> {
         loop {
-            match rustix::process::waitpid(Some(self.inside.init), WaitOptions::empty()) {
+            // By its descriptor: its number may be another one's by the second call.
+            match waitid(WaitId::PidFd(self.inside.init_fd.as_fd()), WaitIdOptions::EXITED) {
                 Err(rustix::io::Errno::INTR) => {}
                 // Somebody has waited before: dead already.
-                Err(rustix::io::Errno::CHILD) => return Ok(()),
+                Ok(_) | Err(rustix::io::Errno::CHILD) => return Ok(()),
                 Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(()),
             }
         }
     }

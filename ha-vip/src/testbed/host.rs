@@ -72,17 +72,29 @@ impl Host {
     pub(super) fn switch_off(&self) -> io::Result<()> {
         let mut power = self.power();
         power.on = false;
-        power.kill()
+        let (door, processes) = (Arc::clone(&power.door), std::mem::take(&mut power.processes));
+        // Whoever looks meanwhile finds it off, and need not wait.
+        drop(power);
+        kill(&door, &processes)
     }
 
     pub(super) fn switch_on(&self, door: Door) {
         *self.power() = Power::new(door);
     }
 
-    /// Whether its power is on.
+    /// Whether its power is on. It is not from the moment in which a power loss begins.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.power().on
+    }
+
+    /// Whether it is off and nobody is left in it. Waits for those who are just being killed.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        let power = self.power();
+        let (on, door) = (power.on, Arc::clone(&power.door));
+        drop(power);
+        !on && door.wait_dead().is_ok()
     }
 
     /// Whether its processes see a `/proc` of their own namespace. Where the kernel does not permit that (in some
@@ -199,20 +211,20 @@ impl Power {
     fn new(door: Door) -> Self {
         Self { on: true, door: Arc::new(door), processes: Vec::new() }
     }
+}
 
-    fn kill(&mut self) -> io::Result<()> {
-        self.door.kill()?;
-        // The first process waits for those that only their parent can reap, which is this process.
-        for process in self.processes.drain(..) {
-            process.wait()?;
-        }
-        self.door.wait_dead()
+fn kill(door: &Door, processes: &[Process]) -> io::Result<()> {
+    door.kill()?;
+    // The first process waits for those that only their parent can reap, which is this process.
+    for process in processes {
+        process.wait()?;
     }
+    door.wait_dead()
 }
 
 impl Drop for Power {
     fn drop(&mut self) {
-        let _ = self.kill();
+        let _ = kill(&self.door, &self.processes);
     }
 }
 

@@ -24,15 +24,24 @@ pub struct Presence {
     pub both: Vec<Span>,
     /// Looks taken.
     pub looks: u64,
-    /// The longest time between two looks: what is shorter may have been missed.
-    pub blind: Duration,
+    /// Times of 2 ms and more between two looks: what was shorter may have been missed.
+    pub blind: Vec<Span>,
 }
+
+/// Shorter times between two looks are not listed.
+const LISTED: Duration = Duration::from_millis(2);
 
 impl Presence {
     /// How long two hosts had it, in all, from `since` on.
     #[must_use]
     pub fn on_both(&self, since: Duration) -> Duration {
         self.both.iter().map(|(from, to)| to.saturating_sub((*from).max(since))).sum()
+    }
+
+    /// The longest time between two looks from `since` on, of those that are listed.
+    #[must_use]
+    pub fn longest_blind(&self, since: Duration) -> Duration {
+        self.blind.iter().map(|(from, to)| to.saturating_sub((*from).max(since))).max().unwrap_or_default()
     }
 }
 
@@ -56,7 +65,9 @@ impl Looks {
             note(&mut self.presence.both, now, were_both);
         }
         self.presence.looks += 1;
-        self.presence.blind = self.presence.blind.max(now.saturating_sub(before));
+        if now.saturating_sub(before) >= LISTED {
+            self.presence.blind.push((before, now));
+        }
         self.last = Some((now, has, both));
     }
 
@@ -90,7 +101,8 @@ mod tests {
         assert_eq!(seen.held["n1"], [(at(1), at(9))]);
         assert_eq!(seen.held["n2"], [(at(2), at(10))]);
         assert_eq!((seen.on_both(at(0)), seen.on_both(at(5))), (at(7), at(4)));
-        assert_eq!((seen.looks, seen.blind), (5, at(6)));
+        assert_eq!((seen.looks, seen.blind.as_slice()), (5, &[(at(3), at(9))][..]));
+        assert_eq!((seen.longest_blind(at(0)), seen.longest_blind(at(9))), (at(6), at(0)));
     }
 
     #[test]

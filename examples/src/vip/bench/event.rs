@@ -74,15 +74,19 @@ impl Event {
     }
 }
 
+/// All of them at one instant: none that dies later gets to do anything about it.
 fn kill_all(pids: &[u32]) -> Result<(), Failure> {
     use rustix::process::{Pid, Signal, kill_process};
     if pids.is_empty() {
         return Err("found no process to kill; expected the active node to have one".into());
     }
-    for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)) {
-        match kill_process(pid, Signal::KILL) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(error.into()),
+    let pids: Vec<Pid> = pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)).collect();
+    for signal in [Signal::STOP, Signal::KILL] {
+        for pid in &pids {
+            match kill_process(*pid, signal) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     Ok(())

@@ -75,8 +75,8 @@ fn carry_out(centre: &DataCentre, order: &str) -> &'static str {
     let Some((verb, node)) = order.split_once(' ') else { return "failed" };
     let state = |node: &str| match centre.host(node) {
         Ok(host) if host.is_on() => "on",
-        Ok(_) => "off",
-        Err(_) => "failed",
+        Ok(host) if host.is_dead() => "off",
+        Ok(_) | Err(_) => "failed",
     };
     match verb {
         "off" => match centre.power_off(node) {

@@ -111,7 +111,7 @@ pub(super) fn run(
         both_answered_ms: ms(answers.on_both(from)),
         interleaved_ms: ms(record.interleaved(from)),
         stall_ms: ms(stall),
-        blind_ms: ms(presence.blind.max(answers.blind)),
+        blind_ms: ms(presence.longest_blind(from).max(answers.longest_blind(from))),
         error: None,
     })
 }
