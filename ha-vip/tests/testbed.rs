@@ -4,7 +4,7 @@
 
 mod testbed_support;
 
-use ha_vip::testbed::{self, AddressWatch, AnswerWatch, DataCentre, Host, boot_time};
+use ha_vip::testbed::{self, AddressWatch, AnswerWatch, DataCentre, Host, NetworkLockWatch, boot_time};
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, Stdio};
@@ -291,6 +291,25 @@ fn a_watch_hears_who_answers_for_an_address_and_a_filter_silences_him() {
         looks_more(|| watch.looks());
         let seen = watch.stop();
         assert!(seen.on_both(Duration::ZERO).is_zero() && seen.held.contains_key("n2"), "{seen:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_watch_over_the_network_lock_sees_another_host_hold_it() {
+    testbed::test(|| {
+        let centre = DataCentre::pair().build().unwrap();
+        let n1 = centre.host("n1").unwrap();
+        let script =
+            "for i in $(seq 100); do echo link add a$i group 7 type veth peer name b$i; done | ip -batch -";
+        assert!(n1.output("sh", &["-c", script]).unwrap().status.success());
+        let watch = NetworkLockWatch::start(&centre, Duration::from_millis(1)).unwrap();
+        let from = boot_time();
+        // A hundred interfaces in one request: they are taken apart under the lock.
+        assert!(n1.output("ip", &["link", "delete", "group", "7"]).unwrap().status.success());
+        let to = boot_time();
+        let waits = watch.stop();
+        assert!(waits.iter().any(|(begun, ended)| *begun < to && *ended > from), "{waits:?}");
     });
 }
 

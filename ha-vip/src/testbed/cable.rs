@@ -91,6 +91,13 @@ pub(super) fn delete_links<'a>(route: &Socket, names: impl IntoIterator<Item = &
     route.submit(&request)
 }
 
+/// Sets one interface up, in the network that the socket belongs to.
+pub(super) fn set_link_up(route: &Socket, name: &str) -> io::Result<()> {
+    let mut request = Request::default();
+    set_link(&mut request, name, true);
+    route.submit(&request)
+}
+
 fn set_link(request: &mut Request, name: &str, up: bool) {
     let flags = if up { IFF_UP } else { 0 };
     request.message(RTM_SETLINK, ACK, &ifinfo(flags, IFF_UP), |a| a.put_text(IFLA_IFNAME, name));

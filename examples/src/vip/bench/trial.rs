@@ -6,7 +6,7 @@ use super::event::Event;
 use super::options::Options;
 use super::software::{Pair, Software};
 use crate::vip::probe::{self, Record, Settings, SharedRecord, ms};
-use ha_vip::testbed::{AddressWatch, AnswerWatch, boot_time};
+use ha_vip::testbed::{AddressWatch, AnswerWatch, NetworkLockWatch, boot_time};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at the nodes' addresses.
 const LOOK: Duration = Duration::from_millis(1);
+/// Between two looks at the kernel's network lock, each of which takes it for some microseconds.
+const LOCK_LOOK: Duration = Duration::from_millis(5);
 /// One node answers, without a longer pause, for so long: then it is called steady.
 const STEADY: Duration = Duration::from_millis(700);
 const PAUSE: Duration = Duration::from_millis(100);
@@ -42,6 +44,8 @@ pub(super) struct Trial {
     /// The longest stall of this machine meanwhile, and the longest time between two looks at the addresses.
     pub(super) stall_ms: f64,
     blind_ms: f64,
+    /// The longest time for which the kernel let nobody change a network: others' namespaces were being made or taken apart.
+    pub(super) lock_ms: f64,
     /// Why it could not be measured.
     pub(super) error: Option<String>,
 }
@@ -59,6 +63,7 @@ impl Trial {
             interleaved_ms: 0.0,
             stall_ms: 0.0,
             blind_ms: 0.0,
+            lock_ms: 0.0,
             error: Some(error.to_string()),
         }
     }
@@ -69,13 +74,14 @@ impl Trial {
         match &self.error {
             Some(error) => format!("{what}: {error}"),
             None => format!(
-                "{what}: outage {:.1} ms, on both {:.1} ms (answered {:.1}), {} -> {}, stall {:.1} ms",
+                "{what}: outage {:.1} ms, on both {:.1} ms (answered {:.1}), {} -> {}, stall {:.1} ms, network lock {:.1} ms",
                 self.outage_ms,
                 self.both_ms,
                 self.both_answered_ms,
                 self.before,
                 self.after.as_deref().unwrap_or("nobody"),
-                self.stall_ms
+                self.stall_ms,
+                self.lock_ms
             ),
         }
     }
@@ -92,6 +98,7 @@ pub(super) fn run(
     let client = Client::start(&bed)?;
     let watch = AddressWatch::start(&bed.nodes()?, bed.address.into(), LOOK)?;
     let ears = AnswerWatch::start(&*bed.bystander()?, &bed.nodes()?, "lan0", bed.address, LOOK)?;
+    let lock = NetworkLockWatch::start(&bed.centre, LOCK_LOOK)?;
     let before = ready(&bed, pair.as_ref(), &client)?;
     std::thread::sleep(PHASE * (round % 16));
     let from = boot_time();
@@ -99,8 +106,12 @@ pub(super) fn run(
     std::thread::sleep(event.aftermath());
     let after = client.steady(PATIENCE);
     let to = boot_time();
+    let lock = lock.stop().iter().map(|(begun, ended)| ended.saturating_sub((*begun).max(from))).max();
     let (presence, answers) = (watch.stop(), ears.stop());
     let (record, stall) = client.stop(from, to)?;
+    if options.keep.is_some() {
+        std::fs::write(bed.file("probe.json"), serde_json::to_string_pretty(&record.report(from, to))?)?;
+    }
     Ok(Trial {
         software: software.name(),
         event: event.to_string(),
@@ -112,6 +123,7 @@ pub(super) fn run(
         interleaved_ms: ms(record.interleaved(from)),
         stall_ms: ms(stall),
         blind_ms: ms(presence.longest_blind(from).max(answers.longest_blind(from))),
+        lock_ms: ms(lock.unwrap_or_default()),
         error: None,
     })
 }
