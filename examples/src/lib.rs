@@ -8,7 +8,9 @@
 //! | [`node`] | one node of the pair, under its guardian |
 //! | [`smtp`] | the mail service that a node runs |
 //!
-//! [`pair_node`] is a node of a pair that guards an address, from flags alone; [`hello`] is the example in forty lines; [`replayer`] reads what a node's engine decided, and why.
+//! [`pair_node`] is a node of a pair that guards an address, from flags alone.
+//! [`vip`] measures from a client's side how long an address does not answer (`vip-bench`, `vip-probe`, `vip-echo`).
+//! [`hello`] is the example in forty lines; [`replayer`] reads what a node's engine decided, and why.
 
 pub mod chassis;
 pub mod driver;
@@ -20,3 +22,4 @@ pub mod relay;
 pub mod replayer;
 pub mod smtp;
 mod start;
+pub mod vip;

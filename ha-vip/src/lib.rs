@@ -49,6 +49,8 @@ mod resource;
 pub mod route;
 mod socket;
 mod sys;
+#[cfg(feature = "testbed")]
+pub mod testbed;
 pub mod verify;
 pub mod vrrp;
 

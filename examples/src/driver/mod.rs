@@ -15,7 +15,7 @@ mod client;
 mod cluster;
 mod echo;
 mod fault;
-mod gaps;
+pub(crate) mod gaps;
 mod inflict;
 mod inflict_shared;
 mod layout;
@@ -24,7 +24,7 @@ mod message;
 mod options;
 mod report;
 mod shared_table;
-mod stall;
+pub(crate) mod stall;
 mod stores;
 mod writes;
 

@@ -48,6 +48,13 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
+    /// Starts a 1 ms timer alone.
+    pub(crate) fn timer() -> Self {
+        let (stalls, over) = (Stalls::default(), Arc::new(AtomicBool::new(false)));
+        let (noted, until) = (stalls.clone(), Arc::clone(&over));
+        Self { stalls, over, threads: vec![std::thread::spawn(move || time(&noted, &until))] }
+    }
+
     /// Starts a 1 ms timer and a loop of `fdatasync` in `dir`.
     pub(crate) fn start(dir: &Path) -> io::Result<Self> {
         let (stalls, over) = (Stalls::default(), Arc::new(AtomicBool::new(false)));

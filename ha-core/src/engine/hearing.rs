@@ -277,7 +277,7 @@ impl Engine {
                     incarnation: notice.incarnation,
                 };
                 // A guardian says it again and again: nothing of it is about what was granted since.
-                if self.is_outdated(*group, *epoch) {
+                if self.is_outdated(*group, notice.incarnation, *epoch) {
                     continue;
                 }
                 self.gr(*group).owner = Some((notice.incarnation, *epoch));

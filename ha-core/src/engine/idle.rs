@@ -90,17 +90,17 @@ impl Engine {
         }
     }
 
-    /// Whether a later grant than `epoch` was made here.
-    pub(super) fn is_outdated(&self, g: GroupId, epoch: Epoch) -> bool {
+    /// Whether a later grant than this life's `epoch` was made here.
+    pub(super) fn is_outdated(&self, g: GroupId, life: Incarnation, epoch: Epoch) -> bool {
         let gr = self.group(g);
-        gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted
+        // Without data nothing told the owner, alone after its boot, what this node was granted before.
+        let owns = !self.group_config(g).mirrored && gr.owner == Some((life, epoch));
+        gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted && !owns
     }
 
     pub(super) fn note_release(&mut self, g: GroupId, release: Release) {
         let gr = self.group(g);
-        // Without data nothing told the owner, alone after its boot, what this node was granted before.
-        let owns = !self.group_config(g).mirrored && gr.owner == Some((release.incarnation, release.epoch));
-        let stale = self.is_outdated(g, release.epoch) && (gr.is_owner() || !owns)
+        let stale = self.is_outdated(g, release.incarnation, release.epoch)
             || gr.release.is_some_and(|r| r.epoch > release.epoch)
             || gr.promised.is_some_and(|p| p.epoch > release.epoch);
         if !stale && gr.release.is_none_or(|r| r.epoch < release.epoch || r.forced != release.forced) {
