@@ -84,6 +84,7 @@ impl RouteBuilder {
         let builder = LinuxBuilder::new(&self.name, specs).namespace(self.namespace);
         let builder = self.lifetime.into_iter().fold(builder, LinuxBuilder::lifetime);
         let routes = self.addresses.iter().map(|address| RouteSpec::host(*address, &self.nic, self.table));
-        routes.fold(builder, LinuxBuilder::route).build()
+        // A routing daemon tells of them; on the loopback interface there is nobody else to tell.
+        routes.fold(builder.silent(), LinuxBuilder::route).build()
     }
 }

@@ -220,7 +220,7 @@ fn nothing_goes_out_after_a_withdrawal_or_without_permission() {
 
     announcer.announce_now(&nic, address).unwrap();
     capture.wait_for(6, address, lab.a.mac);
-    announcer.withdraw(address);
+    announcer.withdraw(&nic, address);
     let before = sent();
     std::thread::sleep(Duration::from_millis(100)); // longer than the burst
     assert_eq!(sent(), before);
@@ -248,7 +248,7 @@ fn when_the_loser_has_released_the_winner_speaks_again() {
         announcer.announce_now(&lab.a.nic(), address).unwrap();
         capture.wait_for(1, address, lab.a.mac);
     }
-    announcer.withdraw(VIRTUAL_6.into());
+    announcer.withdraw(&lab.a.nic(), VIRTUAL_6.into());
     let spoken = capture.wait_for(2, VIRTUAL.into(), lab.a.mac).len();
     announcer.loser_released();
     capture.wait_for(spoken + 2, VIRTUAL.into(), lab.a.mac);

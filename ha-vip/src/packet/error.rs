@@ -1,5 +1,6 @@
 //! Why no frames can be sent or heard.
 
+use crate::kernel::{Capability, Missing};
 use crate::{MacAddress, Nic};
 use std::io;
 
@@ -8,12 +9,12 @@ use std::io;
 #[non_exhaustive]
 pub enum PacketError {
     /// The process may not open packet sockets.
-    #[error(
-        "no packet socket for {interface}: CAP_NET_RAW is missing; expected it in the network namespace of the interface (for a service: AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW)"
-    )]
+    #[error("no packet socket for {interface}: {missing}")]
     MissingCapability {
         /// The interface.
         interface: String,
+        /// `CAP_NET_RAW`, and where it lacks.
+        missing: Missing,
     },
     /// The interface is gone, or its name or number belongs to another one now.
     #[error("{interface} (number {index}) is gone or was renamed; expected it to exist: look it up again")]
@@ -73,7 +74,9 @@ impl PacketError {
     pub(super) fn new(what: &'static str, nic: &Nic, source: io::Error) -> Self {
         let interface = nic.name.clone();
         match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => Self::MissingCapability { interface },
+            Some(libc::EPERM | libc::EACCES) => {
+                Self::MissingCapability { interface, missing: Missing::now(Capability::NetRaw) }
+            }
             Some(libc::ENODEV | libc::ENXIO) => Self::Gone { interface, index: nic.index },
             Some(libc::ENETDOWN) => Self::Down { interface },
             Some(libc::ENOBUFS | libc::EAGAIN) => Self::Full { interface },

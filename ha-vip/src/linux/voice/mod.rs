@@ -158,6 +158,8 @@ impl Voice {
         let hears = watchers.get(&nic.index).is_some_and(|w| !matches!(w.state(), WatcherState::Lost { .. }));
         if !hears {
             let watcher = Watcher::start(&self.namespace, nic, self.plan.policy, &[], self.sink())?;
+            // An interface that was made anew leaves a watcher behind that hears nothing any more.
+            watchers.retain(|_, w| !matches!(w.state(), WatcherState::Lost { .. }));
             watchers.insert(nic.index, watcher);
         }
         Ok(())
