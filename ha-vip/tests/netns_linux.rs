@@ -12,6 +12,7 @@ use netns_space::serving::{Serving, Told, specs};
 use netns_space::{Space, run, until};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn refused(space: &Space, addresses: &[&str]) -> LinuxError {
@@ -276,6 +277,38 @@ fn an_interface_that_is_made_anew_under_its_name_gets_its_addresses_again() {
     one.ip("link set lan0 up");
     until("there again without a start", || serving.health() == Health::Running);
     assert!(one.has("10.77.0.100/24") && one.has("fd00::64/64"));
+}
+
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_stop_after_which_something_is_left_is_no_success() {
+    let (one, _two) = Space::pair();
+    let serving = Serving::new(|| {
+        let builder = VirtualIp::linux("address", specs(&["10.77.0.100/24@lan0"]));
+        builder.namespace(one.namespace()).build().unwrap()
+    });
+    serving.start().unwrap();
+    let mut kernel = one.kernel();
+    let lan = kernel.link_named("lan0").unwrap().nic;
+    let ours = Address { origin: 0x48, ..Address::new(lan.index, [10, 77, 0, 100].into(), 24) };
+    let ended = Arc::new(AtomicBool::new(false));
+    let until_then = Arc::clone(&ended);
+    let stubborn = std::thread::spawn(move || {
+        while !until_then.load(Ordering::Relaxed) {
+            kernel.put_addresses(std::slice::from_ref(&ours)).remove(0).unwrap();
+        }
+    });
+    // Whoever puts it back is not always quick enough.
+    let mut said = String::new();
+    until("a stop that finds it there again", || {
+        said = serving.stop().map_or_else(|error| error.to_string(), |()| String::new());
+        !said.is_empty()
+    });
+    ended.store(true, Ordering::Relaxed);
+    stubborn.join().unwrap();
+    assert!(said.contains("10.77.0.100/24") && said.contains("there"), "{said}");
+    serving.stop().unwrap();
+    assert!(!one.has("10.77.0.100"));
 }
 
 #[test]
