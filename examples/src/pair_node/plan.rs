@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How often a service is looked at.
 const MONITOR: Duration = Duration::from_millis(100);
+/// With less a busy disk would look like a lost one.
+const SHORTEST_LEASE: Duration = Duration::from_millis(500);
 
 /// Everything that follows from the flags alone.
 #[derive(Debug)]
@@ -43,6 +45,10 @@ pub(super) enum PlanError {
         "--dead is {dead:?} with --beat {beat:?}; expected more than twice the beat, as one lost beat is no death (five beats ride out a busy moment)"
     )]
     Deaf { beat: Duration, dead: Duration },
+    #[error(
+        "--lease-duration is {found:?}; expected at least 500ms: the place has a tenth of it for each answer"
+    )]
+    ShortLease { found: Duration },
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("{0}\n{FLAGS}")]
@@ -63,6 +69,9 @@ impl Plan {
         let (beat, dead) = (options.beat, options.dead);
         if dead <= beat * 2 {
             return Err(PlanError::Deaf { beat, dead });
+        }
+        if options.proof.lease.is_some() && options.lease_duration < SHORTEST_LEASE {
+            return Err(PlanError::ShortLease { found: options.lease_duration });
         }
         let links = in_order(&options.links)?;
         let addresses = sorted(&options.addresses)?;

@@ -87,10 +87,14 @@ fn what_cannot_be_planned_is_said() {
 
 #[test]
 fn durations_that_are_not_safe_together_are_refused_with_sentences() {
-    // A lease of which no renewal may be lost.
-    let flags = format!("{LEFT} --lease /dev/sdz --lease-duration 1ms");
-    let error = plan(&flags).unwrap_err().to_string();
-    assert!(error.contains("--lease-duration"), "{error}");
+    let error =
+        plan(&format!("{LEFT} --beat 50ms --dead 101ms --accept-split-brain")).unwrap_err().to_string();
+    assert!(
+        error.contains("not safe together") && error.contains("101 ms") && error.contains("--beat"),
+        "{error}"
+    );
+    let error = plan(&format!("{LEFT} --lease /dev/sdz --lease-duration 100ms")).unwrap_err().to_string();
+    assert!(error.contains("at least 500ms"), "{error}");
 }
 
 #[test]
