@@ -1,5 +1,7 @@
 //! The measurement of takeovers measures: a real keepalived loses its power, and its links.
 
+#![allow(clippy::unwrap_used, reason = "a failed set-up fails the test")]
+
 use ha_examples::vip::bench::fence::PowerSwitch;
 use ha_vip::testbed::{self, DataCentre};
 use serde_json::Value;

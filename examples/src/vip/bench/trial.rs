@@ -31,8 +31,8 @@ pub(super) struct Trial {
     pub(super) software: String,
     pub(super) event: String,
     /// Who answered before, and after; none if nobody did.
-    before: String,
-    after: Option<String>,
+    pub(super) before: String,
+    pub(super) after: Option<String>,
     /// The longest time without an answer, from the event on.
     pub(super) outage_ms: f64,
     /// How long both nodes had the address configured.
@@ -43,7 +43,7 @@ pub(super) struct Trial {
     pub(super) interleaved_ms: f64,
     /// The longest stall of this machine meanwhile, and the longest time between two looks at the addresses.
     pub(super) stall_ms: f64,
-    blind_ms: f64,
+    pub(super) blind_ms: f64,
     /// The longest time for which the kernel let nobody change a network: others' namespaces were being made or taken apart.
     pub(super) lock_ms: f64,
     /// Why it could not be measured.

@@ -215,6 +215,7 @@ pub fn run_watched(settings: &Settings, record: &SharedRecord, over: &AtomicBool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::TcpListener;
     use std::time::Instant;
 
@@ -242,8 +243,7 @@ mod tests {
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {
                 // Cut in two: it is read until the line is whole.
-                let _ = std::io::Write::write_all(&mut stream, b"n")
-                    .and_then(|()| std::io::Write::write_all(&mut stream, b"1\n"));
+                let _ = stream.write_all(b"n").and_then(|()| stream.write_all(b"1\n"));
             }
         });
         let record = probe(&Settings::new(target), |record| record.answers.len() >= 50);
