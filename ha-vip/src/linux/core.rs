@@ -65,12 +65,13 @@ impl Core {
         let State { holder, serving } = &mut *state;
         if let Some(already) = serving.as_mut().filter(|s| !s.is_suspended && holder.is_placed()) {
             already.token = token.clone();
-            let mended = holder.mend(&self.plan).map(drop);
-            if mended.is_err() {
-                *serving = None;
-                holder.take(&self.plan)?;
+            match holder.mend(&self.plan) {
+                Ok(_) => return Ok(()),
+                // The interface may have been made anew: everything is placed again.
+                Err(error) => tracing::warn!(resource = self.plan.name, %error, "what is held cannot be mended"),
             }
-            return mended;
+            *serving = None;
+            holder.take(&self.plan)?;
         }
         let now = BootClock.now();
         let Ok(permission) = token.check(now) else { return Err(LinuxError::NotPermitted) };

@@ -110,7 +110,7 @@ pub fn serve() {
             Err(_) => builder,
         };
         let builder = span(GATE).into_iter().fold(builder, |builder, gate| builder.gate(gate));
-        let address = builder.build().unwrap();
+        let address = builder.build().unwrap_or_else(|error| panic!("{error}"));
         for own in address.addresses() {
             let source = address.accept_source_at((*own, PORT).into()).unwrap();
             tokio::spawn(async move { while source.accept().await.is_ok() {} });
