@@ -30,6 +30,8 @@ mod failures;
 mod fencing;
 #[cfg(feature = "sabotage")]
 mod forgotten;
+mod globals;
+mod group_map;
 mod group_set;
 mod health;
 mod hearing;
@@ -45,6 +47,7 @@ mod ops;
 mod outline;
 mod owner;
 mod permission;
+mod permit;
 mod persist;
 mod placement;
 mod policy_state;

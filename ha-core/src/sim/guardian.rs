@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Event, LifeLog, MS, SECOND, nanos};
 use super::node::{Guardian, Mourning};
-use crate::engine::{Input, OpTarget, Permission, ReleasedNotice};
+use crate::engine::{Input, OpTarget, ReleasedNotice};
 use crate::{BootId, FenceScope, GroupId};
 
 impl Cluster {
@@ -76,9 +76,9 @@ impl Cluster {
         if process.paused && self.third.is_none() {
             return;
         }
-        let tokens = process.tokens.clone();
-        for (group, token) in tokens.into_iter().enumerate() {
-            if !matches!(token, Permission::Valid { until, .. } if until > ran) {
+        let permits = process.permits.clone();
+        for group in 0..self.nodes[node].running.len() {
+            if permits.at(group, ran).is_none() {
                 self.nodes[node].running[group].iter_mut().for_each(|r| r.serves = false);
             }
         }
@@ -104,9 +104,9 @@ impl Cluster {
         match &n.process {
             Some(p) if p.life != life && !p.leftovers => {}
             Some(p) if p.life != life => {
-                let found = |token: &Permission| matches!(token, Permission::Revoked);
-                let found: Vec<bool> = p.tokens.iter().map(found).collect();
-                for (running, found) in self.nodes[node].running.iter_mut().zip(found) {
+                let permits = p.permits.clone();
+                for (group, running) in self.nodes[node].running.iter_mut().enumerate() {
+                    let found = permits.is_revoked(group);
                     running.iter_mut().filter(|_| found).for_each(|r| (r.there, r.serves) = (false, false));
                 }
             }

@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Event, MS, nanos};
 use super::fault::ResourceFault;
 use super::node::{Op, Process};
-use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
+use crate::engine::{Health, Input, OpKind, OpResult, OpTarget};
 use crate::{Instant, Lsn, OpId};
 
 impl Cluster {
@@ -121,7 +121,7 @@ impl Cluster {
             Some(p) if p.paused => false,
             // What an earlier life left answers until this one puts its own up.
             Some(p) => {
-                let found = p.leftovers && p.tokens[group] == Permission::Revoked;
+                let found = p.leftovers && p.permits.is_revoked(group);
                 found || valid(p, group, n.clock.local(self.now))
             }
         }
@@ -129,7 +129,7 @@ impl Cluster {
 }
 
 fn valid(process: &Process, group: usize, now: Instant) -> bool {
-    matches!(process.tokens[group], Permission::Valid { until, .. } if until > now)
+    process.permits.at(group, now).is_some()
 }
 
 const fn done(failed: bool) -> OpResult {
