@@ -86,6 +86,8 @@ pub use status::*;
 #[cfg(test)]
 mod explore_tests;
 #[cfg(test)]
+mod leftover_tests;
+#[cfg(test)]
 mod pair_tests;
 #[cfg(test)]
 mod policy_tests;
