@@ -75,3 +75,8 @@ fn a_thousand_beats_and_ticks_of_more_groups_than_a_beat_can_tell_of_allocate_no
     let preferred: Vec<u8> = (0..200).map(|n| u8::from(n > 0)).collect();
     assert_eq!(allocations_of_a_thousand_beats(&preferred), 0);
 }
+
+#[test]
+fn a_thousand_beats_and_ticks_of_the_owner_of_many_groups_allocate_nothing() {
+    assert_eq!(allocations_of_a_thousand_beats(&[0; 300]), 0);
+}

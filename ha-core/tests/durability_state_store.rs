@@ -5,7 +5,10 @@
 use ha_core::api::{StateError, StateStore};
 use ha_core::store::medium::{CrashPoint, Medium, MetadataOrder, Open, RecordingMedium, SyncPick};
 use ha_core::store::{FileStateStore, STATE_FILE, SlotState};
-use ha_core::{Epoch, Generation, GroupId, GroupRecord, InitId, NodeRecord, SetRecord, StoreId};
+use ha_core::{
+    BootId, Detachment, Epoch, Generation, GroupId, GroupRecord, Incarnation, InitId, NodeRecord,
+    PolicyFlags, PolicyScope, SetRecord, StoreId,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +17,7 @@ const STORE: StoreId = StoreId(8);
 const EVERYTHING: usize = 1 << 12;
 
 /// The record of the `n`-th save; with `groups` = 20 it fills several sectors.
-fn record(n: u64, groups: u8) -> NodeRecord {
+fn record(n: u64, groups: u16) -> NodeRecord {
     let mut record = NodeRecord::blank(STORE, Some(INIT));
     for id in 0..groups {
         let set = SetRecord::Alone { epoch: Epoch(u64::MAX - 1), generation: Generation(u64::MAX - 2) };
@@ -27,7 +30,7 @@ fn record(n: u64, groups: u8) -> NodeRecord {
             detached: None,
             spares: None,
         };
-        record.groups.insert(GroupId(id.into()), group);
+        record.groups.insert(GroupId(id), group);
     }
     record
 }
@@ -39,7 +42,7 @@ fn number(record: &NodeRecord) -> u64 {
 
 /// Initialises, saves, is killed within a save (its sync fails), is started again and saves on. Marks carry
 /// the number of the save that the node may already rely on, +1.
-fn run(medium: &RecordingMedium, groups: u8) {
+fn run(medium: &RecordingMedium, groups: u16) {
     medium.record();
     let shared = || Arc::new(medium.clone());
     let mut store = FileStateStore::initialise(shared(), INIT, STORE).unwrap();
@@ -256,13 +259,13 @@ fn a_store_of_a_newer_program_is_refused_even_beside_an_old_record() {
     let file = medium.open(Path::new(STATE_FILE), Open::Existing).unwrap();
     let mut copy = [0; 512];
     file.read_at(&mut copy, 0).unwrap();
-    copy[8] = 2;
+    copy[8] = 3;
     let length = u32::from_le_bytes(copy[12..16].try_into().unwrap()) as usize;
     let sum = crc32c::crc32c_append(crc32c::crc32c(&copy[..28]), &copy[32..32 + length]);
     copy[28..32].copy_from_slice(&sum.to_le_bytes());
     file.write_at(&copy, 0).unwrap();
     let text = FileStateStore::open(Arc::new(medium)).unwrap_err().to_string();
-    assert!(text.contains("slot 0 copy 0: a record of format version 2"), "{text}");
+    assert!(text.contains("slot 0 copy 0: a record of format version 3"), "{text}");
 }
 
 #[test]
@@ -283,6 +286,96 @@ fn a_record_that_does_not_fit_is_an_error_not_a_cut_record() {
     let mut store = FileStateStore::open(Arc::new(medium)).unwrap();
     let error = store.save(&record(2, 255)).unwrap_err().to_string();
     assert!(error.contains("a record of 255 groups does not fit"), "{error}");
+}
+
+/// Saves, is made larger, saves records that the smaller one had no room for, and is opened anew.
+fn run_growing(medium: &RecordingMedium) {
+    medium.record();
+    let mut store = FileStateStore::initialise(Arc::new(medium.clone()), INIT, STORE).unwrap();
+    store.save(&record(1, 1)).unwrap();
+    store.save(&record(2, 1)).unwrap();
+    medium.mark(3);
+    store.make_room(100).unwrap();
+    for n in 3..=5 {
+        store.save(&record(n, 100)).unwrap();
+        medium.mark(n + 1);
+    }
+    drop(store);
+    let mut store = FileStateStore::open(Arc::new(medium.clone())).unwrap();
+    assert_eq!(store.load().unwrap(), record(5, 100));
+    assert!(store.room_for_groups() >= 100);
+    store.save(&record(6, 100)).unwrap();
+    medium.mark(7);
+}
+
+#[test]
+fn a_store_that_is_made_larger_keeps_the_last_acknowledged_record_at_every_crash() {
+    for order in [MetadataOrder::None, MetadataOrder::WithinDirectory] {
+        let medium = RecordingMedium::new();
+        medium.set_order(order);
+        run_growing(&medium);
+        assert_eq!(first_loss(&medium.crash_points(), 200), None);
+    }
+    for label in ["state.grow", "state.grow.name", "state.save"] {
+        let medium = RecordingMedium::new();
+        medium.skip_sync(Some(SyncPick::Label(label)));
+        run_growing(&medium);
+        assert!(first_loss(&medium.crash_points(), 200).is_some(), "{label} is not needed");
+    }
+}
+
+#[test]
+fn a_store_holds_as_many_groups_as_it_was_made_for_with_the_greatest_numbers() {
+    let medium = RecordingMedium::new();
+    let mut store = FileStateStore::initialise(Arc::new(medium.clone()), INIT, STORE).unwrap();
+    assert_eq!(store.room_for_groups(), 76);
+    store.save(&record(u64::MAX - 1, 76)).unwrap();
+    store.make_room(10_000).unwrap();
+    assert!(store.room_for_groups() >= 10_000);
+    let mut largest = record(u64::MAX - 1, 10_000);
+    let policy = PolicyFlags { stamp: u32::MAX, standby: true, maintenance: true };
+    for (id, group) in &mut largest.groups {
+        let of = Detachment { epoch: Epoch(u64::MAX), incarnation: Incarnation(1), boot: BootId(2) };
+        (group.detached, group.spares) = (Some(of), Some(of));
+        largest.policy.set(PolicyScope::Group(*id), policy);
+    }
+    store.save(&largest).unwrap();
+    medium.fill_after(Some(0));
+    store.save(&largest).unwrap();
+    // Room that is there already is not made again, on a full disk either.
+    store.make_room(9_000).unwrap();
+    drop(store);
+    assert_eq!(FileStateStore::open(Arc::new(medium)).unwrap().load().unwrap(), largest);
+}
+
+#[test]
+fn a_large_store_that_is_cut_short_is_read_as_far_as_it_goes() {
+    let medium = RecordingMedium::new();
+    let mut store = FileStateStore::initialise(Arc::new(medium.clone()), INIT, STORE).unwrap();
+    store.make_room(100).unwrap();
+    store.save(&record(1, 100)).unwrap(); // in slot 1
+    store.save(&record(2, 100)).unwrap(); // in slot 0
+    drop(store);
+    let file = medium.open(Path::new(STATE_FILE), Open::Existing).unwrap();
+    let copy = file.len().unwrap() / 4;
+    file.set_len(3 * copy + 100).unwrap();
+    damage(&medium, 20);
+    assert_eq!(FileStateStore::open(Arc::new(medium.clone())).unwrap().load().unwrap(), record(2, 100));
+    damage(&medium, 20);
+    damage(&medium, copy + 20);
+    let error = FileStateStore::open(Arc::new(medium)).map(|mut s| s.load().unwrap());
+    assert_eq!(error.unwrap(), record(1, 100), "the slot before it");
+}
+
+#[test]
+fn a_full_disk_leaves_the_smaller_store_as_it_was() {
+    let medium = saved(1);
+    let mut store = FileStateStore::open(Arc::new(medium.clone())).unwrap();
+    medium.fill_after(Some(1000));
+    let text = store.make_room(100).unwrap_err().to_string();
+    assert!(text.contains("no storage space"), "{text}");
+    drop(store);
+    assert_eq!(FileStateStore::open(Arc::new(medium)).unwrap().load().unwrap(), record(1, 1));
 }
 
 #[test]

@@ -4,10 +4,11 @@
 
 mod runtime_support;
 
-use ha_core::NodeId;
+use ha_core::api::{StateError, StateStore};
 use ha_core::config::{FenceConfig, GroupConfig};
 use ha_core::runtime::{Node, NodeError};
 use ha_core::store::{FileStateStore, medium::RealMedium};
+use ha_core::{NodeId, NodeRecord};
 use runtime_support::*;
 use std::pin::pin;
 use std::sync::Arc;
@@ -55,12 +56,27 @@ async fn a_device_without_a_configured_timeout_is_refused() {
     assert!(said.contains("fence: found device \"power switch\" and no [fence]"), "{said}");
 }
 
+/// A store that cannot grow.
+struct Fixed(FileStateStore);
+
+impl StateStore for Fixed {
+    fn load(&mut self) -> Result<NodeRecord, StateError> {
+        self.0.load()
+    }
+    fn save(&mut self, record: &NodeRecord) -> Result<(), StateError> {
+        self.0.save(record)
+    }
+    fn room_for_groups(&self) -> usize {
+        self.0.room_for_groups()
+    }
+}
+
 #[tokio::test]
 async fn more_groups_than_the_store_has_room_for_are_refused() {
     let mut pair = Pair::new(config());
     let more = (1..=76).fold((*pair.config).clone(), |c, n| c.group(GroupConfig::new(&format!("g{n}"))));
     pair.config = Arc::new(more);
-    let said = refusal(pair.parts(0).store(Box::new(pair.store(0)))).await;
+    let said = refusal(pair.parts(0).store(Box::new(Fixed(pair.store(0))))).await;
     assert!(
         said.contains("store: found room for 76 groups in the store, expected room for all 77"),
         "{said}"

@@ -14,6 +14,15 @@ pub trait StateStore: Send {
     /// # Errors
     /// [`StateError::Io`]; whether the record became durable is then unknown.
     fn save(&mut self, record: &NodeRecord) -> Result<(), StateError>;
+    /// Makes room for so many groups, where that is possible. Called once, before [`StateStore::load`], by whoever
+    /// starts the node.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the record is then as it was.
+    fn make_room(&mut self, groups: usize) -> Result<(), StateError> {
+        let _ = groups;
+        Ok(())
+    }
     /// For how many groups there is room, whatever their numbers are. A node with more does not start on it.
     fn room_for_groups(&self) -> usize {
         usize::MAX

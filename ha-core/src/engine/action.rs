@@ -34,6 +34,11 @@ pub enum Action {
         /// The permission.
         permission: Permission,
     },
+    /// Every permission that is [`Permission::Common`] lasts until then, at once. It says nothing of others.
+    Renew {
+        /// The end, on the boot clock.
+        until: Instant,
+    },
     /// Start an operation, then feed [`Input::OpDone`](super::Input::OpDone), however late.
     Op {
         /// Its number.
@@ -150,6 +155,11 @@ pub enum Permission {
         epoch: Epoch,
         /// The end, on the boot clock.
         until: Instant,
+    },
+    /// May act until the end that the newest [`Action::Renew`] said, like all groups that nobody else's clock ends.
+    Common {
+        /// The grant.
+        epoch: Epoch,
     },
     /// May not act until confirmed; still the owner.
     Suspended {

@@ -6,14 +6,16 @@
 //! ([`Globals`]): a change marks every group. That the rest indeed changes nothing is checked in simulations by
 //! an engine that looks at all ([`witness`](super::witness)).
 
+use super::Statement;
 use super::deadlines::Deadlines;
+use super::globals::Globals;
 use super::group_set::GroupSet;
 use super::machine::Engine;
-use super::state::{Group, Leaving, Life, Role};
+use super::permit::Permit;
+use super::state::{Group, Life, Role};
 use super::ties::Ties;
-use super::{ClaimState, LinkState, PeerState, Statement};
 use crate::config::Config;
-use crate::{Epoch, GroupId, InitId, Instant, Nonce, SetRecord, StoreId};
+use crate::{GroupId, Instant};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,6 +31,11 @@ pub(super) struct Agenda {
     /// Looked at in every round.
     busy: GroupSet,
     pub(super) owned: GroupSet,
+    /// Permitted, and until when that is: until all of them, or until their lease's end.
+    pub(super) common: GroupSet,
+    pub(super) leased: GroupSet,
+    /// The sum of the owned groups' weights.
+    weight: u16,
     /// With services that the peer left running, which this node promised to leave alone.
     spared: GroupSet,
     /// With a request to the third party under way.
@@ -41,16 +48,16 @@ pub(super) struct Agenda {
     /// Whether the record may differ from the durable one.
     pub(super) record_taken: bool,
     pub(super) deadlines: Deadlines,
-    /// What was last claimed of each group, without how far its data are.
-    pub(super) claimed: Vec<Option<(Epoch, ClaimState, SetRecord)>>,
+    /// What is claimed of each group.
+    pub(super) claimed: Vec<Option<Statement>>,
     /// Storage for the node's own statements.
     pub(super) node_said: Vec<Statement>,
     speaking: GroupSet,
     urgent: BTreeMap<GroupId, Vec<Statement>>,
     said: Vec<Statement>,
     scratch: Vec<Statement>,
-    globals: Option<Globals>,
-    lives: Vec<Life>,
+    pub(super) globals: Option<Globals>,
+    pub(super) lives: Vec<Life>,
     /// Moves with every change of any group or of the node.
     version: u64,
     survey: Option<(u64, Survey)>,
@@ -71,30 +78,6 @@ pub(super) struct Survey {
     pub contested: bool,
 }
 
-/// The facts of the node that groups' rules read.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Globals {
-    peer: PeerState,
-    departing: bool,
-    store: Option<StoreId>,
-    knows_my_store: Option<bool>,
-    init: Option<Option<InitId>>,
-    mute: Option<Instant>,
-    outside: (u8, u8),
-    up: bool,
-    hopeless: bool,
-    timing_fits: bool,
-    liar: bool,
-    boot_wait_over: bool,
-    application_alive: bool,
-    leaving: Option<Leaving>,
-    own_init: Option<InitId>,
-    peer_store: Option<StoreId>,
-    gives_up: bool,
-    was_frozen: bool,
-    detaching: Option<(Nonce, bool)>,
-}
-
 impl Agenda {
     /// Nothing is known: everything is to be looked at.
     pub(super) fn new(config: &Config) -> Self {
@@ -108,6 +91,9 @@ impl Agenda {
             touched: set(),
             busy: set(),
             owned: set(),
+            common: set(),
+            leased: set(),
+            weight: 0,
             spared: set(),
             asking: set(),
             serving: set(),
@@ -183,10 +169,7 @@ impl Agenda {
         if self.dense {
             return (from < self.groups).then_some(GroupId(from as u16));
         }
-        match (self.marked.first_from(from), self.busy.first_from(from)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earlier(self.marked.first_from(from), self.busy.first_from(from))
     }
 
     /// The group is looked at now.
@@ -205,17 +188,27 @@ impl Agenda {
 
     /// The next group from `from` on that may be owned.
     fn next_owned(&self, from: usize) -> Option<GroupId> {
-        match (self.owned.first_from(from), self.touched.first_from(from)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+        earlier(self.owned.first_from(from), self.touched.first_from(from))
+    }
+
+    fn next_busy(&self, from: usize) -> Option<GroupId> {
+        if self.dense {
+            return (from < self.groups).then_some(GroupId(from as u16));
         }
+        earlier(self.busy.first_from(from), self.touched.first_from(from))
+    }
+
+    /// The next group from `from` on that may have a permission of the kind.
+    pub(super) fn next_common(&self, from: usize) -> Option<GroupId> {
+        earlier(self.common.first_from(from), self.touched.first_from(from))
+    }
+
+    pub(super) fn next_leased(&self, from: usize) -> Option<GroupId> {
+        earlier(self.leased.first_from(from), self.touched.first_from(from))
     }
 
     fn next_spared(&self, from: usize) -> Option<GroupId> {
-        match (self.spared.first_from(from), self.touched.first_from(from)) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earlier(self.spared.first_from(from), self.touched.first_from(from))
     }
 
     /// The survey, if nothing changed since. Where services run without an engine, time alone changes it.
@@ -228,6 +221,15 @@ impl Agenda {
 
     pub(super) fn keep_survey(&mut self, survey: Survey) {
         self.survey = Some((self.version, survey));
+    }
+
+    /// The configuration's check keeps the sum of all weights within 16 bits.
+    fn own(&mut self, g: GroupId, owned: bool, weight: u16) {
+        if owned != self.owned.contains(g) {
+            self.owned.set(g, owned);
+            let weigh = if owned { u16::saturating_add } else { u16::saturating_sub };
+            self.weight = weigh(self.weight, weight);
+        }
     }
 
     /// What was said of one group is said otherwise now.
@@ -254,6 +256,13 @@ impl Agenda {
     }
 }
 
+fn earlier(a: Option<GroupId>, b: Option<GroupId>) -> Option<GroupId> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 impl Engine {
     /// Deadlines of groups that are over, at the beginning of a step.
     pub(super) fn note_due(&mut self) {
@@ -262,48 +271,6 @@ impl Engine {
             return;
         }
         self.agenda.mark_due(self.st.now);
-    }
-
-    fn globals(&self) -> Globals {
-        let (st, peer) = (&self.st, &self.st.peer);
-        Globals {
-            peer: peer.state,
-            departing: peer.departing,
-            store: peer.store,
-            knows_my_store: peer.knows_my_store,
-            init: peer.init,
-            mute: peer.mute_since,
-            outside: (st.outside, peer.outside),
-            up: st.links.iter().any(|l| l.state == LinkState::Up),
-            hopeless: self.fencing_is_hopeless(),
-            timing_fits: self.timing_fits(),
-            liar: st.fence.liar,
-            boot_wait_over: self.boot_wait_over(),
-            application_alive: st.application_alive,
-            leaving: st.leaving,
-            own_init: st.record.init,
-            peer_store: st.record.peer_store,
-            gives_up: self.gives_up_by_preference(),
-            was_frozen: self.was_just_frozen(),
-            detaching: st.detaching.as_ref().map(|d| (d.nonce, d.promised)),
-        }
-    }
-
-    /// A fact of the node that changed is every group's. While a third party must say what a silent peer does
-    /// not, time itself is one.
-    pub(super) fn heed_globals(&mut self) {
-        let globals = Some(self.globals());
-        let silent = self.has_arbiter() && !self.st.peer.is_alive();
-        if globals == self.agenda.globals && self.agenda.lives == self.st.peer.lives && !silent {
-            return;
-        }
-        self.agenda.globals = globals;
-        self.agenda.lives.clone_from(&self.st.peer.lives);
-        #[cfg(feature = "sabotage")]
-        if self.agenda.forgets == Some(super::Forgotten::Node) {
-            return;
-        }
-        self.agenda.mark_all();
     }
 
     /// Brings up to date what is kept of the groups that were looked at.
@@ -315,6 +282,8 @@ impl Engine {
             from = usize::from(g.0) + 1;
             let gr = self.group(g);
             let (busy, owned, asking) = (self.is_busy(g, gr), gr.is_owner(), gr.third.request.is_some());
+            let permit = if gr.is_permitted() { gr.permit } else { Permit::None };
+            let weight = self.group_config(g).weight;
             let spared = self.spared(g).is_some();
             let serving = gr.role == Role::Active && self.agenda.ties.is_awaited(g);
             let deadline = self.deadline_of(g);
@@ -324,7 +293,9 @@ impl Engine {
             let agenda = &mut self.agenda;
             agenda.scratch = said;
             agenda.busy.set(g, busy);
-            agenda.owned.set(g, owned);
+            agenda.own(g, owned, weight);
+            agenda.common.set(g, permit == Permit::Common);
+            agenda.leased.set(g, matches!(permit, Permit::Leased(_)));
             agenda.spared.set(g, spared);
             agenda.asking.set(g, asking);
             agenda.serving.set(g, serving);
@@ -345,7 +316,18 @@ impl Engine {
             Role::Waiting | Role::Standby => {
                 gr.detach.is_under_way() || self.spared(g).is_some() || gr.detach.unspare.is_some()
             }
-            Role::Claiming { .. } | Role::Starting { .. } | Role::Stopping { .. } => true,
+            // Until its operation ends, which its deadline sees to, nothing but that goes on.
+            Role::Starting { .. } => {
+                gr.op.is_none()
+                    || self.has_arbiter()
+                    || self.group_config(g).mirrored
+                    || gr.suspended.is_some()
+                    || gr.question.is_some()
+                    || gr.switching.is_some()
+                    || gr.detach.is_under_way()
+                    || gr.detach.unspare.is_some()
+            }
+            Role::Claiming { .. } | Role::Stopping { .. } => true,
             Role::Active => {
                 let admits = gr
                     .data
@@ -381,6 +363,29 @@ impl Engine {
         let mut from = 0;
         std::iter::from_fn(move || {
             let g = self.agenda.next_owned(from)?;
+            from = usize::from(g.0) + 1;
+            Some(g)
+        })
+    }
+
+    /// The sum of the weights of the groups that this node owns (rule 11).
+    pub(super) fn weight(&self) -> u16 {
+        let mut weight = self.agenda.weight;
+        for g in self.agenda.touched.iter() {
+            let (was, is) = (self.agenda.owned.contains(g), self.group(g).is_owner());
+            if was != is {
+                let weigh = if is { u16::saturating_add } else { u16::saturating_sub };
+                weight = weigh(weight, self.group_config(g).weight);
+            }
+        }
+        weight
+    }
+
+    /// The groups on their way, and perhaps others: all that may be.
+    pub(super) fn maybe_busy(&self) -> impl Iterator<Item = GroupId> + '_ {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let g = self.agenda.next_busy(from)?;
             from = usize::from(g.0) + 1;
             Some(g)
         })

@@ -18,6 +18,9 @@ impl Engine {
         if self.has_arbiter() && self.waits_for_arbiter(g) {
             return;
         }
+        if self.waits_for_own_leftovers(g) {
+            return;
+        }
         match self.st.peer.state {
             PeerState::Unknown if self.boot_wait_over() => {
                 if self.group(g).role == Role::Waiting && self.group(g).question.is_none() {
@@ -60,6 +63,23 @@ impl Engine {
             self.unask(g);
         }
         living || expiring
+    }
+
+    /// What this node left behind itself keeps it from what it would be granted on its own earlier life.
+    fn waits_for_own_leftovers(&mut self, g: GroupId) -> bool {
+        if !self.may_have_left_a_writer(g) {
+            return false;
+        }
+        let own = match self.third_record(g).map(|r| r.owner) {
+            Some(Some(owner)) => owner == self.st.me,
+            // Nobody owns it: who wins the table was the last to own it.
+            Some(None) | None => matches!(self.verdict(g), Some(Verdict::Win | Verdict::WinAlone)),
+        };
+        if own {
+            self.want_no_more(g);
+            self.ask_operator(g, Question::NoStopProof);
+        }
+        own
     }
 
     pub(super) fn watch_successor(&mut self, g: GroupId, since: crate::Instant, overdue: bool) {
@@ -225,7 +245,7 @@ impl Engine {
     pub(super) fn take_yielded(&mut self, g: GroupId, from: Incarnation, epoch: Epoch, nonce: Nonce) {
         let gr = self.group(g);
         let asked = gr.want.is_some_and(|w| w.epoch == epoch && w.nonce == nonce);
-        let waits = self.hold(g).is_some() || self.must_listen(g);
+        let waits = self.hold(g).is_some() || self.must_listen(g) || self.may_have_left_a_writer(g);
         if !asked || !gr.is_idle() || self.st.leaving.is_some() || waits {
             return;
         }

@@ -2,6 +2,7 @@
 //! recognises a state it has seen at another time.
 
 use super::machine::Engine;
+use super::permit::Permit;
 use super::policy_state::PolicyState;
 use super::state::{Claim, Link, Role, State};
 use crate::{Instant, Lsn, OpId, StopProof, WriteId};
@@ -57,6 +58,8 @@ impl Engine {
         st.started =
             if self.boot_wait_over() { Instant::ZERO } else { relative(st.started, now, frame.horizon) };
         rel(&mut st.wake);
+        rel(&mut st.common.until);
+        rel(&mut st.common.renew_at);
         // A node that was never late has no time of it.
         st.stall_at =
             if st.stall.is_zero() { Instant::ZERO } else { relative(st.stall_at, now, frame.horizon) };
@@ -151,8 +154,10 @@ fn canonical_groups(st: &mut State, now: Instant, horizon: Duration) {
         gr.switching = gr.switching.map(|at| relative(at, now, horizon));
         gr.stalled_since = gr.stalled_since.map(|at| relative(at, now, horizon));
         rel(&mut gr.question_repeat);
-        rel(&mut gr.valid_until);
-        gr.renew_at = if gr.is_owner() { relative(gr.renew_at, now, horizon) } else { Instant::ZERO };
+        if let Permit::Leased(validity) = &mut gr.permit {
+            rel(&mut validity.until);
+            rel(&mut validity.renew_at);
+        }
         if let Some(s) = &mut gr.suspended {
             rel(&mut s.since);
         }

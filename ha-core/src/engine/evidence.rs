@@ -309,7 +309,6 @@ impl Engine {
     fn group_facts(&self, g: GroupId, now: Instant) -> GroupFacts {
         let (gr, c) = (self.group(g), self.group_config(g));
         let claim = self.st.peer.claims.get(&g);
-        let permitted = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
         GroupFacts {
             group: c.name.clone(),
             mirrored: c.mirrored,
@@ -320,7 +319,7 @@ impl Engine {
             exclusion: gr.exclusion,
             record: self.st.record.group(g),
             durable: self.st.durable.group(g),
-            permitted_ms: permitted.then(|| ms(gr.valid_until.since(now))),
+            permitted_ms: gr.is_permitted().then(|| ms(self.valid_until(gr).since(now))),
             suspended_ms: gr.suspended.map(|s| ms(now.since(s.since))),
             claim: claim.map(|c| ClaimFacts { epoch: c.epoch, state: c.state, set: c.set, lsn: c.lsn }),
             owner: gr.owner,

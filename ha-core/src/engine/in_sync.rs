@@ -156,7 +156,7 @@ impl Engine {
     /// granted to it: while this node's permission lasts without a gap.
     fn consent_counts(&self, g: GroupId) -> bool {
         let gr = self.group(g);
-        !self.peer_may_have_forgotten() || gr.suspended.is_none() && gr.valid_until > self.st.now
+        !self.peer_may_have_forgotten() || gr.is_permitted() && self.valid_until(gr) > self.st.now
     }
 
     fn exclude(&mut self, g: GroupId, generation: Generation, proof: ExclusionProof) {

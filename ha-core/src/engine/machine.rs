@@ -61,6 +61,7 @@ impl Engine {
             peer: Peer::unknown(),
             fence: Fence::default(),
             groups,
+            common: super::permit::Validity::NONE,
             ops: BTreeMap::new(),
             leaving: None,
             detaching: None,
@@ -271,7 +272,7 @@ impl Peer {
         Self {
             state: PeerState::Unknown,
             lives: Vec::new(),
-            claims: BTreeMap::new(),
+            claims: super::group_map::GroupMap::new(),
             serves: BTreeMap::new(),
             store: None,
             knows_my_store: None,

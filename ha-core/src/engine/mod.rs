@@ -30,6 +30,8 @@ mod failures;
 mod fencing;
 #[cfg(feature = "sabotage")]
 mod forgotten;
+mod globals;
+mod group_map;
 mod group_set;
 mod health;
 mod hearing;
@@ -45,6 +47,7 @@ mod ops;
 mod outline;
 mod owner;
 mod permission;
+mod permit;
 mod persist;
 mod placement;
 mod policy_state;
@@ -82,6 +85,8 @@ pub use status::*;
 
 #[cfg(test)]
 mod explore_tests;
+#[cfg(test)]
+mod leftover_tests;
 #[cfg(test)]
 mod pair_tests;
 #[cfg(test)]

@@ -40,12 +40,12 @@ impl Engine {
         let stands_by =
             self.st.peer.claims.get(&g).is_some_and(|c| matches!(c.state, ClaimState::Standby { .. }));
         // Who waits for a confirmation must know one that forgot.
-        let waits = self.maybe_owned().any(|g| self.group(g).suspended.is_some());
+        let waits = || self.maybe_owned().any(|g| self.group(g).suspended.is_some());
         if self.agenda.ties.any_mirrored
-            || waits
             || known == Some(store)
             || !stands_by
             || !self.st.peer.is_alive()
+            || waits()
         {
             return;
         }
@@ -399,7 +399,7 @@ impl Engine {
     }
 
     pub(super) fn revoke(&mut self, g: GroupId) {
-        self.gr(g).valid_until = crate::Instant::ZERO;
+        self.gr(g).permit = super::permit::Permit::None;
         self.outbox.push_back(Action::Token { group: g, permission: Permission::Revoked });
     }
 }

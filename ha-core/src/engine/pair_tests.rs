@@ -28,6 +28,8 @@ pub(super) struct Pair {
     pub(super) nodes: [Option<Engine>; 2],
     pub(super) records: [NodeRecord; 2],
     pub(super) tokens: [Option<(Epoch, Instant)>; 2],
+    /// The end of common permissions.
+    until: [Instant; 2],
     pub(super) in_flight: VecDeque<(Instant, usize, Input)>,
     pub(super) cut: BTreeSet<(usize, u8)>,
     pub(super) mirror_cut: bool,
@@ -48,6 +50,7 @@ impl Pair {
             nodes: [None, None],
             records,
             tokens: [None, None],
+            until: [Instant::ZERO; 2],
             in_flight: VecDeque::new(),
             cut: BTreeSet::new(),
             mirror_cut: false,
@@ -63,13 +66,17 @@ impl Pair {
     }
 
     pub(super) fn boot(&mut self, n: usize) {
+        self.boot_after(n, Predecessor::Gone);
+    }
+
+    pub(super) fn boot_after(&mut self, n: usize, predecessor: Predecessor) {
         self.lives += 1;
         let boot = Boot {
             me: NodeId(n as u8),
             incarnation: Incarnation(self.lives << 96),
             boot: BootId(self.lives),
             record: self.records[n].clone(),
-            predecessor: Predecessor::Gone,
+            predecessor,
             guarded: true,
             outside: 1,
         };
@@ -116,8 +123,13 @@ impl Pair {
             Action::Token { permission, .. } => {
                 self.tokens[n] = match permission {
                     Permission::Valid { epoch, until } => Some((epoch, until)),
+                    Permission::Common { epoch } => Some((epoch, self.until[n])),
                     _ => None,
                 };
+            }
+            Action::Renew { until } => {
+                self.until[n] = until;
+                self.tokens[n] = self.tokens[n].map(|(epoch, _)| (epoch, until));
             }
             Action::Op { op, kind, epoch, .. } => {
                 match kind {

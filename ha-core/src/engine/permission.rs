@@ -1,6 +1,9 @@
 //! The permission that expires by itself: suspend, then confirm (rule 5).
 
+use super::agenda::Agenda;
+use super::group_set::GroupSet;
 use super::machine::Engine;
+use super::permit::{Permit, Validity};
 use super::state::{Group, Role, Suspended, Why};
 use super::{Action, ClaimState, Permission, Question, TimeoutEdge};
 use crate::{Epoch, FenceScope, GroupId, Instant, Nonce};
@@ -8,20 +11,37 @@ use crate::{Epoch, FenceScope, GroupId, Instant, Nonce};
 impl Engine {
     /// Every wake-up reads the clock itself: a permission that ran out meanwhile is suspended first.
     pub(super) fn expire_permissions(&mut self) {
+        if self.st.common != Validity::NONE && self.st.now >= self.st.common.until {
+            self.st.common = Validity::NONE;
+            self.expire_each(|agenda| &agenda.common);
+        }
+        self.expire_each(|agenda| &agenda.leased);
+    }
+
+    fn expire_each(&mut self, those: fn(&Agenda) -> &GroupSet) {
         let mut from = 0;
-        while let Some(g) = self.agenda.owned.first_from(from) {
+        while let Some(g) = those(&self.agenda).first_from(from) {
             from = usize::from(g.0) + 1;
             let gr = self.group(g);
-            let held = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
-            if held && self.st.now >= gr.valid_until {
-                self.timed_out(TimeoutEdge::TokenExpired);
-                #[cfg(feature = "sabotage")]
-                if self.is_broken(super::Sabotage::RenewWithoutConfirmation) {
-                    self.grant_permission(g);
-                    continue;
-                }
-                self.suspend(g);
+            if !gr.is_permitted() || self.st.now < self.valid_until(gr) {
+                continue;
             }
+            self.timed_out(TimeoutEdge::TokenExpired);
+            #[cfg(feature = "sabotage")]
+            if self.is_broken(super::Sabotage::RenewWithoutConfirmation) {
+                self.grant_permission(g);
+                continue;
+            }
+            self.suspend(g);
+        }
+    }
+
+    /// Until when a permitted group may act.
+    pub(super) const fn valid_until(&self, gr: &Group) -> Instant {
+        match gr.permit {
+            Permit::None => Instant::ZERO,
+            Permit::Common => self.st.common.until,
+            Permit::Leased(validity) => validity.until,
         }
     }
 
@@ -29,7 +49,7 @@ impl Engine {
         let (since, nonce) = (self.st.now, self.nonce());
         let gr = self.gr(g);
         gr.suspended = Some(Suspended { since, nonce, overdue: false });
-        gr.valid_until = Instant::ZERO;
+        gr.permit = Permit::None;
         let epoch = gr.epoch;
         self.outbox.push_back(Action::Token { group: g, permission: Permission::Suspended { epoch } });
         self.role_changed(g);
@@ -41,33 +61,64 @@ impl Engine {
         if until <= self.st.now {
             return;
         }
-        // At the latest; whatever wakes the engine earlier renews it, so that beats carry it along.
-        let renew_at = self.st.now + self.cfg.timing.token_validity / 2;
         if self.group(g).suspended.is_some() {
             self.gr(g).suspended = None;
         }
+        let validity = Validity { until, renew_at: self.st.now + self.cfg.timing.token_validity / 2 };
         // No rule about the group reads how long its permission is valid.
         self.agenda.touch(g);
+        let leased = self.lease_proves(g);
         let gr = &mut self.st.groups[usize::from(g.0)];
-        gr.valid_until = until;
-        gr.renew_at = renew_at;
+        gr.permit = if leased { Permit::Leased(validity) } else { Permit::Common };
         let epoch = gr.epoch;
-        self.outbox.push_front(Action::Token { group: g, permission: Permission::Valid { epoch, until } });
+        let permission =
+            if leased { Permission::Valid { epoch, until } } else { Permission::Common { epoch } };
+        self.outbox.push_front(Action::Token { group: g, permission });
+        if !leased {
+            self.renew_common(validity);
+        }
+    }
+
+    /// Where no other's clock ends them, all permissions have one end: each of them could be renewed at every step.
+    fn renew_common(&mut self, validity: Validity) {
+        if self.st.common != validity {
+            self.st.common = validity;
+            self.outbox.push_front(Action::Renew { until: validity.until });
+        }
     }
 
     pub(super) fn renew_permissions(&mut self) {
+        let validity = self.cfg.timing.token_validity;
+        let due = self.st.now + validity * 4 / 5;
+        if self.st.common != Validity::NONE {
+            if !self.holds_common() {
+                self.st.common = Validity::NONE;
+            } else if due >= self.st.common.until {
+                let (until, renew_at) = (self.st.now + validity, self.st.now + validity / 2);
+                self.renew_common(Validity { until, renew_at });
+            }
+        }
         let mut from = 0;
-        while let Some(g) = self.next_maybe_owned(from) {
+        while let Some(g) = self.agenda.next_leased(from) {
             from = usize::from(g.0) + 1;
-            let gr = self.group(g);
-            let holds = gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO;
-            let fresh = self.cfg.timing.token_validity * 4 / 5;
+            let Permit::Leased(Validity { until, .. }) = self.group(g).permit else { continue };
             // A permission that ends with its lease is not renewed before the lease is.
-            let more = self.authority_in_force(g) > gr.valid_until;
-            if holds && self.st.now + fresh >= gr.valid_until && more {
+            if self.group(g).is_permitted() && due >= until && self.authority_in_force(g) > until {
                 self.grant_permission(g);
             }
         }
+    }
+
+    fn holds_common(&self) -> bool {
+        let mut from = 0;
+        while let Some(g) = self.agenda.next_common(from) {
+            from = usize::from(g.0) + 1;
+            let gr = self.group(g);
+            if gr.permit == Permit::Common && gr.is_permitted() {
+                return true;
+            }
+        }
+        false
     }
 
     fn authority_in_force(&self, g: GroupId) -> Instant {
@@ -79,13 +130,10 @@ impl Engine {
     }
 
     pub(super) fn permission_deadline(&self, gr: &Group) -> Instant {
-        match gr.suspended {
+        match (gr.suspended, gr.permit) {
             _ if !gr.is_owner() => Instant::FAR,
-            None if gr.valid_until > Instant::ZERO => {
-                let renewable = gr.renew_at > self.st.now;
-                if renewable { gr.renew_at.min(gr.valid_until) } else { gr.valid_until }
-            }
-            Some(s) if !s.overdue => s.since + self.cfg.timing.confirm_deadline,
+            (None, Permit::Leased(validity)) => validity.deadline(self.st.now),
+            (Some(s), _) if !s.overdue => s.since + self.cfg.timing.confirm_deadline,
             _ => Instant::FAR,
         }
     }
@@ -186,8 +234,7 @@ impl Engine {
         let mut from = 0;
         while let Some(g) = self.next_maybe_owned(from) {
             from = usize::from(g.0) + 1;
-            let gr = self.group(g);
-            if gr.is_owner() && gr.suspended.is_none() && gr.valid_until > Instant::ZERO {
+            if self.group(g).is_permitted() {
                 self.suspend(g);
             }
         }

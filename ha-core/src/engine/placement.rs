@@ -136,7 +136,8 @@ impl Engine {
 
     /// Whether this node is handing something over because the other one seems the better place.
     pub(super) fn gives_up_by_preference(&self) -> bool {
-        self.maybe_owned()
+        // Whoever is switching over is on its way.
+        self.maybe_busy()
             .map(|g| self.group(g))
             .any(|gr| gr.switching.is_some() && gr.policy.moving.is_some_and(is_preference))
     }

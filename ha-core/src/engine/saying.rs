@@ -4,7 +4,7 @@ use super::beat::{Beat, ClaimState, Statement};
 use super::machine::Engine;
 use super::state::Role;
 use super::{Action, EventKind};
-use crate::{GroupId, Instant, LinkId};
+use crate::{Epoch, GroupId, Instant, LinkId, SetRecord};
 use std::time::Duration;
 
 /// Least time between two beats that are sent early because they say something new.
@@ -157,7 +157,7 @@ impl Engine {
         let mut cursor = self.st.links[i].cursor;
         for _ in 0..all {
             let at = cursor % all;
-            let s = if at < claims { self.claim(GroupId(at as u16)) } else { more[at - claims] };
+            let s = if at < claims { self.said_claim(GroupId(at as u16)) } else { more[at - claims] };
             if !packing.take(s) {
                 break;
             }
@@ -177,7 +177,7 @@ impl Engine {
         let rest = packing.left / 2;
         while packing.left > rest
             && let Some(g) = self.st.links[i].news.first().copied()
-            && packing.take(self.claim(g))
+            && packing.take(self.said_claim(g))
         {
             self.st.links[i].news.remove(&g);
         }
@@ -189,18 +189,20 @@ impl Engine {
 
     /// Keeps what is claimed of the group. Where a lap of the rotation takes long, a change is said out of turn.
     pub(super) fn note_own_claim(&mut self, g: GroupId) {
-        if !self.has_many_groups() {
-            return;
-        }
-        let Statement::Claim { epoch, state, set, .. } = self.claim(g) else { return };
-        let word = Some((epoch, state, set));
-        let Some(before) = self.agenda.claimed.get_mut(usize::from(g.0)) else { return };
-        if before.is_some() && *before != word {
+        let claim = self.claim(g);
+        let (many, place) = (self.has_many_groups(), usize::from(g.0));
+        let Some(before) = self.agenda.claimed.get_mut(place).and_then(|c| c.replace(claim)) else { return };
+        if many && word(&before) != word(&claim) {
             for link in &mut self.st.links {
                 link.news.insert(g);
             }
         }
-        *before = word;
+    }
+
+    /// What was found to be claimed when the group was last looked at, which is whenever a fact of it changes.
+    fn said_claim(&self, g: GroupId) -> Statement {
+        let kept = self.agenda.claimed.get(usize::from(g.0)).copied().flatten();
+        kept.unwrap_or_else(|| self.claim(g))
     }
 
     fn outside_matters_on(&self, room: usize) -> bool {
@@ -221,7 +223,7 @@ impl Engine {
         let gr = self.group(group);
         let durable = self.st.durable.group(group);
         if let Some(r) = gr.released
-            && (!r.excluded || matches!(durable.set, crate::SetRecord::Out { .. }))
+            && (!r.excluded || matches!(durable.set, SetRecord::Out { .. }))
         {
             let (epoch, final_lsn, excluded) = (r.epoch, r.final_lsn, r.excluded);
             said.push(Statement::Released { group, epoch, final_lsn, excluded });
@@ -311,10 +313,6 @@ impl Engine {
         Statement::Claim { group, epoch, state, set: rec.set, lsn: gr.data.durable, highest }
     }
 
-    pub(super) fn weight(&self) -> u16 {
-        self.maybe_owned().filter(|g| self.group(*g).is_owner()).map(|g| self.group_config(g).weight).sum()
-    }
-
     pub(super) fn safety_values(&self) -> (u16, u16, u16) {
         self.agenda.safety
     }
@@ -329,5 +327,13 @@ impl Engine {
         self.emit(EventKind::Role { group: g, role, epoch });
         self.hasten_beats();
         self.again = true;
+    }
+}
+
+/// What is said out of turn when it changes: not how far the data are.
+const fn word(claim: &Statement) -> Option<(Epoch, ClaimState, SetRecord)> {
+    match claim {
+        Statement::Claim { epoch, state, set, .. } => Some((*epoch, *state, *set)),
+        _ => None,
     }
 }

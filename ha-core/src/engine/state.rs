@@ -2,7 +2,9 @@
 
 use super::beat::{ClaimState, Predecessor};
 use super::event::{LinkState, PeerState, Question};
+use super::group_map::GroupMap;
 use super::input::{AckRule, DataReport};
+use super::permit::{Permit, Validity};
 use super::third_party::ThirdParty;
 use super::{OpKind, OpTarget};
 use crate::{
@@ -35,6 +37,8 @@ pub(super) struct State {
     pub peer: Peer,
     pub fence: Fence,
     pub groups: Vec<Group>,
+    /// Of all groups with [`Permit::Common`].
+    pub common: Validity,
     pub ops: BTreeMap<OpId, Op>,
     pub leaving: Option<Leaving>,
     pub detaching: Option<super::detach_state::Detaching>,
@@ -83,7 +87,7 @@ pub(super) struct Peer {
     pub state: PeerState,
     /// The lives seen, the current one last.
     pub lives: Vec<Life>,
-    pub claims: BTreeMap<GroupId, Claim>,
+    pub claims: GroupMap<Claim>,
     /// In which grant it last said that a group serves.
     pub serves: BTreeMap<GroupId, Epoch>,
     pub store: Option<StoreId>,
@@ -235,8 +239,7 @@ pub(super) struct Group {
     pub forced_current: bool,
     pub operator_confirmed: Option<Option<Incarnation>>,
     // --- the permission (owner) ---
-    pub valid_until: Instant,
-    pub renew_at: Instant,
+    pub permit: Permit,
     pub suspended: Option<Suspended>,
     // --- the peer's ownership as seen here ---
     pub owner: Option<(Incarnation, Epoch)>,
@@ -372,8 +375,7 @@ impl Group {
             question_repeat: Instant::FAR,
             forced_current: false,
             operator_confirmed: None,
-            valid_until: Instant::ZERO,
-            renew_at: Instant::ZERO,
+            permit: Permit::None,
             suspended: None,
             owner: None,
             release: None,
@@ -409,6 +411,11 @@ impl Group {
     /// Whether this node holds the grant.
     pub(super) const fn is_owner(&self) -> bool {
         matches!(self.role, Role::Starting { .. } | Role::Active | Role::Stopping { .. })
+    }
+
+    /// Whether it may act, as far as its permission was renewed.
+    pub(super) fn is_permitted(&self) -> bool {
+        self.is_owner() && self.suspended.is_none() && self.permit != Permit::None
     }
 
     pub(super) const fn is_idle(&self) -> bool {

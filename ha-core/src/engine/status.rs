@@ -169,6 +169,7 @@ impl Engine {
     #[must_use]
     pub fn next_judgement(&self) -> Instant {
         let mut next = self.membership_deadline().min(self.agenda.deadlines.first());
+        next = next.min(self.st.common.deadline(self.st.now));
         next = next.min(self.fence_deadline()).min(self.leaving_deadline()).min(self.detach_deadline());
         next = next.min(self.st.write.as_ref().map_or(Instant::FAR, |w| w.deadline));
         next = next.min(self.st.ops.values().map(|o| o.deadline).min().unwrap_or(Instant::FAR));

@@ -1,9 +1,9 @@
 //! What the third party's record makes of a proof: whose end it must be about, and whether our copy is current
 //! (rules 1, 3 and 7b).
 
-use super::PeerState;
 use super::machine::Engine;
 use super::state::{Ended, EndedHow, Life};
+use super::{PeerState, Predecessor};
 use crate::api::OwnerRecord;
 use crate::{Epoch, FenceScope, GroupId, SetRecord, StopProof};
 
@@ -100,16 +100,25 @@ impl Engine {
                 StopProof::Released { .. }
                 | StopProof::Fenced { scope: FenceScope::Incarnation }
                 | StopProof::LeaseExpired { .. }
-                | StopProof::StillOwner { .. }
                 | StopProof::RanOn { .. }
                 | StopProof::NeverStarted
-                | StopProof::Yielded { .. }
                 | StopProof::OperatorConfirmed { .. } => true,
+                StopProof::StillOwner { .. } | StopProof::Yielded { .. } => !self.may_have_left_a_writer(g),
                 StopProof::Fenced { .. }
                 | StopProof::Rebooted { .. }
                 | StopProof::StillAlone { .. }
                 | StopProof::AssumedDead => false,
             }
+    }
+
+    /// An earlier life of this node held shared data, and nobody verified that nothing of it is left: what survived
+    /// its guardian could still write. (A mirror is not concerned: its journal is locked.)
+    pub(super) fn may_have_left_a_writer(&self, g: GroupId) -> bool {
+        self.group_config(g).shared
+            && self.st.predecessor == Predecessor::Leftovers
+            // Services that ran on without an engine were taken over or stopped by this life.
+            && !self.group(g).detach.settled
+            && self.st.durable.group(g).granted > Epoch(0)
     }
 
     /// Rule 7b: the record lists this copy, and nothing of our own disqualifies it.

@@ -25,18 +25,22 @@ struct One {
 
 impl One {
     /// Booted with `record`, alone, with a lease of a second that proves an owner's end.
-    fn boot(mut record: NodeRecord) -> Self {
+    fn boot(record: NodeRecord) -> Self {
+        Self::boot_after(record, GroupConfig::new("mail"), Predecessor::Gone)
+    }
+
+    fn boot_after(mut record: NodeRecord, group: GroupConfig, predecessor: Predecessor) -> Self {
         record.init = Some(InitId(1));
         let config = Config::pair("one", "a", "b")
             .link(LinkConfig::datagram("lan", ms(50), ms(300)))
-            .group(GroupConfig::new("mail"))
+            .group(group)
             .arbiter(ArbiterConfig::new(ArbiterKind::ThirdParty, ms(1000)).with_trusts_host_pauses(true));
         let boot = Boot {
             me: NodeId(0),
             incarnation: ME,
             boot: BootId(1),
             record,
-            predecessor: Predecessor::Gone,
+            predecessor,
             guarded: true,
             outside: 1,
         };
@@ -220,5 +224,31 @@ fn a_swap_without_an_answer_is_read_before_anything_follows_from_it() {
         assert_eq!(next, revision);
         one.answer(ArbiterAnswer::Swapped { revision: revision + 1 });
         assert!(one.acts());
+    }
+}
+
+/// What survived its guardian could still write, whatever the third party's record says of the owner.
+#[test]
+fn shared_data_of_an_own_earlier_life_waits_until_nothing_of_that_life_is_left() {
+    for (predecessor, shared, granted) in [
+        (Predecessor::Gone, true, true),
+        (Predecessor::Leftovers, true, false),
+        (Predecessor::Leftovers, false, true),
+    ] {
+        let mut record = NodeRecord::blank(StoreId(1), None);
+        record.groups.insert(G, GroupRecord { granted: Epoch(5), ..GroupRecord::default() });
+        let mut group = GroupConfig::new("mail");
+        group.shared = shared;
+        let mut one = One::boot_after(record, group, predecessor);
+        let swaps = |one: &One| one.asked.iter().any(|(_, what)| matches!(what, ArbiterRequest::Swap { .. }));
+        for _ in 0..40 {
+            if swaps(&one) {
+                break;
+            }
+            one.answer(ArbiterAnswer::View(view(Some(earlier(5)), 3)));
+            one.wait(ms(100));
+        }
+        assert_eq!(swaps(&one), granted, "{predecessor:?}, shared {shared}");
+        assert_eq!(one.asks.contains(&Question::NoStopProof), !granted, "{:?}", one.asks);
     }
 }

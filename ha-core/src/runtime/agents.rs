@@ -4,7 +4,7 @@ use super::error::Problem;
 use crate::api::{DataSync, LinkFactory, Resource};
 use crate::config::{Config, GroupConfig};
 use crate::engine::OpTarget;
-use crate::{GroupId, TokenCell};
+use crate::{CommonEnd, GroupId, Instant, TokenCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +25,35 @@ pub(super) enum Agent {
 }
 
 /// Every group's agents, in the order of the configuration.
-pub(super) struct Agents(pub(super) Vec<GroupAgents>);
+pub(super) struct Agents {
+    groups: Vec<GroupAgents>,
+    /// Until when every permission lasts that is common: one, and those of cells that an earlier node had.
+    ends: Vec<CommonEnd>,
+}
 
 impl Agents {
+    fn new(groups: Vec<GroupAgents>) -> Self {
+        let mut ends = vec![CommonEnd::default()];
+        for group in &groups {
+            let end = group.token.join(&ends[0]);
+            if !ends.contains(&end) {
+                ends.push(end);
+            }
+        }
+        Self { groups, ends }
+    }
+
+    /// Every common permission lasts until then.
+    pub(super) fn renew(&self, until: Instant) {
+        self.ends.iter().for_each(|end| end.set(until));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (GroupId, &GroupAgents)> {
+        (0u16..).map(GroupId).zip(&self.groups)
+    }
+
     pub(super) fn group(&self, id: GroupId) -> Option<&GroupAgents> {
-        self.0.get(usize::from(id.0))
+        self.groups.get(usize::from(id.0))
     }
 
     pub(super) fn find(&self, id: GroupId, target: OpTarget) -> Option<Agent> {
@@ -54,7 +78,7 @@ impl Agents {
     }
 
     pub(super) fn revoke_all(&self) {
-        for group in &self.0 {
+        for group in &self.groups {
             group.token.revoke();
         }
     }
@@ -94,7 +118,7 @@ pub(super) fn match_agents(config: &Config, offered: Offered, problems: &mut Vec
             demote_timeout: group.demote_timeout,
         }
     });
-    Agents(groups.collect())
+    Agents::new(groups.collect())
 }
 
 fn stray(config: &Config, offered: &Offered) -> Vec<(String, String)> {

@@ -54,7 +54,7 @@ fn offer(resources: &[(&str, &'static str)]) -> (Agents, Vec<String>) {
 fn agents_get_their_configured_places_whatever_their_order() {
     let (agents, problems) = offer(&[("mail", "smtp"), ("mail", "ip")]);
     assert_eq!(problems, [""; 0]);
-    let names: Vec<_> = agents.0[0].resources.iter().map(|r| r.name()).collect();
+    let names: Vec<_> = agents.groups[0].resources.iter().map(|r| r.name()).collect();
     assert_eq!(names, ["ip", "smtp"]);
 }
 

@@ -32,7 +32,7 @@ use crate::guardian::GuardianClient;
 use crate::replay::LifeStart;
 use crate::timing;
 use crate::wire::{LinkSession, PairKey, WireTerms};
-use crate::{GroupId, LinkId, NodeId, TokenCell};
+use crate::{LinkId, NodeId, TokenCell};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -192,6 +192,9 @@ impl NodeBuilder {
     pub async fn spawn(mut self) -> Result<Node, NodeError> {
         let handle = Handle::try_current().map_err(|_| NodeError::NoRuntime)?;
         let mut problems = Vec::new();
+        if let Some(store) = &mut self.store {
+            store.make_room(self.config.groups.len())?;
+        }
         self.check(&mut problems);
         let agents = match_agents(&self.config, std::mem::take(&mut self.offered), &mut problems);
         let (Some(key), Some(store), true) = (self.key.take(), self.store.take(), problems.is_empty()) else {
@@ -439,8 +442,8 @@ impl Seed {
             log.write(EventReport::note(clock.now(), "realtime", None, refusal));
         }
         let links = Links::open(links).await.map_err(|(link, source)| NodeError::Link { link, source })?;
-        let data = (0u16..).map(GroupId).zip(&agents.0);
-        let data = data
+        let data = agents
+            .iter()
             .map(|(id, g)| g.data.as_ref().map(|d| DataSlot::subscribe(id, d.as_ref(), arrivals.clone())))
             .collect();
         let around =

@@ -278,6 +278,7 @@ impl Control {
             self.recorder.action(&action);
             match action {
                 Action::Token { group, permission } => moved |= self.permit(group, permission),
+                Action::Renew { until } => self.agents.renew(until),
                 other => actions.push(other),
             }
         }
@@ -328,6 +329,10 @@ impl Control {
                 agents.token.set(epoch, until);
                 Some(epoch)
             }
+            Permission::Common { epoch } => {
+                agents.token.set_common(epoch);
+                Some(epoch)
+            }
             Permission::Suspended { epoch } => {
                 agents.token.set(epoch, Instant::ZERO);
                 Some(epoch)
@@ -368,6 +373,7 @@ impl Control {
             Action::Event(event) => self.report(&event),
             // Carried out already.
             Action::Token { .. }
+            | Action::Renew { .. }
             | Action::Acknowledge { .. }
             | Action::ForceData { .. }
             | Action::SurrenderData { .. } => {}

@@ -6,8 +6,9 @@
 use super::cluster::{Cluster, Event, nanos};
 use super::fault::Fault;
 use super::node::Op;
+use super::permits::Permits;
 use crate::api::{Ctx, Environment, Resource, UndoError};
-use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
+use crate::engine::{Health, Input, OpKind, OpResult, OpTarget};
 use crate::{GroupId, Instant, OpId, TokenCell, Undo};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -116,12 +117,9 @@ impl Agents {
     }
 
     /// Mirrors the engine's permission into the cell that agents check.
-    pub(super) fn set_token(&mut self, node: usize, group: usize, permission: Permission) {
-        let Some(cell) = self.tokens.get(&(node, group)) else { return };
-        match permission {
-            Permission::Valid { epoch, until } => cell.set(epoch, until),
-            Permission::Suspended { epoch } => cell.set(epoch, Instant::ZERO),
-            Permission::Revoked => cell.revoke(),
+    pub(super) fn set_token(&self, node: usize, group: usize, permits: &Permits) {
+        if let Some(cell) = self.tokens.get(&(node, group)) {
+            permits.tell(group, cell);
         }
     }
 

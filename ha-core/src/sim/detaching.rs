@@ -6,7 +6,6 @@ use super::invariant::left_alone;
 use super::node::{Guardian, Process, Running};
 use super::rng::Rng;
 use super::scenario::Scenario;
-use crate::engine::Permission;
 use crate::{Epoch, FenceScope, GroupId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +68,7 @@ impl Cluster {
     /// Services that no engine answers for act all the same (I1).
     pub(super) fn runs_unattended(&self, node: usize, group: usize) -> Option<Epoch> {
         let n = &self.nodes[node];
-        let revoked = |p: &Process| p.tokens.get(group).is_none_or(|t| *t == Permission::Revoked);
+        let revoked = |p: &Process| p.permits.is_revoked(group);
         let (nobody, revoked) = (n.process.is_none(), n.process.as_ref().is_none_or(revoked));
         let serves = |(place, r): (usize, &Running)| {
             r.there && r.serves && (nobody || r.found) && self.outlives(node, group, place)

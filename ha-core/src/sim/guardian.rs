@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Event, LifeLog, MS, SECOND, nanos};
 use super::node::{Guardian, Mourning};
-use crate::engine::{Input, OpTarget, Permission, ReleasedNotice};
+use crate::engine::{Input, OpTarget, ReleasedNotice};
 use crate::{BootId, FenceScope, GroupId};
 
 impl Cluster {
@@ -76,9 +76,9 @@ impl Cluster {
         if process.paused && self.third.is_none() {
             return;
         }
-        let tokens = process.tokens.clone();
-        for (group, token) in tokens.into_iter().enumerate() {
-            if !matches!(token, Permission::Valid { until, .. } if until > ran) {
+        let permits = process.permits.clone();
+        for group in 0..self.nodes[node].running.len() {
+            if permits.at(group, ran).is_none() {
                 self.nodes[node].running[group].iter_mut().for_each(|r| r.serves = false);
             }
         }

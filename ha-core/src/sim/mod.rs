@@ -32,6 +32,7 @@ mod mirror;
 mod network;
 mod node;
 mod operator;
+mod permits;
 mod phase;
 mod policies;
 mod probe;

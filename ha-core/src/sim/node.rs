@@ -5,7 +5,8 @@ use super::disk::RecordDisk;
 use super::fault::{DeviceFault, ResourceFault};
 use super::invariant::{Rate, Recording};
 use super::mirror::Primary;
-use crate::engine::{DataReport, Engine, Input, OpKind, OpTarget, Permission, RoleName};
+use super::permits::Permits;
+use crate::engine::{DataReport, Engine, Input, OpKind, OpTarget, RoleName};
 use crate::{BootId, Epoch, GroupId, Incarnation, NodeRecord, OpId, WriteId};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -87,7 +88,7 @@ pub struct Process {
     /// What arrived meanwhile: beats, then the rest.
     pub inbox: (VecDeque<Input>, VecDeque<Input>),
     /// The permissions by group.
-    pub tokens: Vec<Permission>,
+    pub permits: Permits,
     /// The roles by group, as last reported.
     pub roles: Vec<RoleName>,
     /// The grants by group, while owned.

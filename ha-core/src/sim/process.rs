@@ -3,11 +3,12 @@
 use super::cluster::{Cluster, Event, MS, SECOND, nanos};
 use super::invariant::{Broken, Invariant, Recording, Verdict, nothing_left, one_actor, one_address};
 use super::node::{DataView, Guardian, Op, Process};
+use super::permits::Permits;
 use super::scenario::Moment;
 use super::timeline::What;
 use crate::engine::{
     Action, Beat, Boot, Command, DetachStep, EndReason, Engine, Event as Report, EventKind, Input, LinkState,
-    OpKind, OpTarget, Permission, Predecessor, RoleName, Statement,
+    OpKind, OpTarget, Predecessor, RoleName, Statement,
 };
 use crate::{Epoch, GroupId, Incarnation, Instant, LinkId, NodeId, StopProof};
 use std::collections::{BTreeMap, VecDeque};
@@ -84,7 +85,7 @@ impl Cluster {
             engine,
             paused: false,
             inbox: (VecDeque::new(), VecDeque::new()),
-            tokens: vec![Permission::Revoked; groups],
+            permits: Permits::none(groups),
             roles: vec![RoleName::Waiting; groups],
             owned: vec![None; groups],
             released: vec![false; groups],
@@ -207,9 +208,7 @@ impl Cluster {
         let verdict = process.rate.add(node, self.now, actions.len());
         self.check(verdict);
         for action in &actions {
-            if let Action::Token { group, permission } = action {
-                self.set_token(node, usize::from(group.0), *permission);
-            }
+            self.set_permits(node, action);
         }
         for action in actions.drain(..) {
             if self.life(node) != Some(life) || self.broken.is_some() {
@@ -228,7 +227,7 @@ impl Cluster {
         match action {
             Action::SendBeat { link, beat } => self.send_beat(node, link, beat),
             Action::Persist { write, record } => self.persist(node, life, write, record),
-            Action::Token { .. } => {}
+            Action::Token { .. } | Action::Renew { .. } => {}
             Action::Op { op, group, target, kind, epoch, deadline } => {
                 let started = Op { group, target, kind, epoch, fails: false, cancelled: false };
                 self.op_starts(node, life, op, started, deadline);
@@ -262,10 +261,7 @@ impl Cluster {
     fn permitted(&self, node: usize, group: usize) -> Option<Epoch> {
         let n = &self.nodes[node];
         let process = n.process.as_ref().filter(|p| !p.paused)?;
-        match process.tokens.get(group)? {
-            Permission::Valid { epoch, until } if *until > n.clock.local(self.now) => Some(*epoch),
-            _ => None,
-        }
+        process.permits.at(group, n.clock.local(self.now))
     }
 
     /// Checks I1 and I8, which can only break when somebody begins to act.
@@ -283,14 +279,15 @@ impl Cluster {
         self.check(one_address(id, answering));
     }
 
-    pub(super) fn set_token(&mut self, node: usize, group: usize, permission: Permission) {
-        if let Some(process) = self.nodes[node].process.as_mut() {
-            process.tokens[group] = permission;
-        }
-        self.agents.set_token(node, group, permission);
-        if matches!(permission, Permission::Valid { .. }) {
-            self.check_actors(group);
-            self.try_acknowledge(node, group);
+    fn set_permits(&mut self, node: usize, action: &Action) {
+        let Some(process) = self.nodes[node].process.as_mut() else { return };
+        for group in process.permits.take(action) {
+            let Some(process) = self.nodes[node].process.as_ref() else { return };
+            self.agents.set_token(node, group, &process.permits);
+            if process.permits.valid(group).is_some() {
+                self.check_actors(group);
+                self.try_acknowledge(node, group);
+            }
         }
     }
 

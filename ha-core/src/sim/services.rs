@@ -3,7 +3,7 @@
 use super::cluster::{Cluster, Event, MS, nanos};
 use super::fault::ResourceFault;
 use super::node::{Op, Process};
-use crate::engine::{Health, Input, OpKind, OpResult, OpTarget, Permission};
+use crate::engine::{Health, Input, OpKind, OpResult, OpTarget};
 use crate::{GroupId, Instant, Lsn, OpId};
 
 impl Cluster {
@@ -133,7 +133,7 @@ impl Cluster {
             Some(p) if p.paused => false,
             // What an earlier life left answers until this one puts its own up: that one ends with the permission.
             Some(p) => {
-                let left = address.found && p.tokens[group] == Permission::Revoked;
+                let left = address.found && p.permits.is_revoked(group);
                 left || valid(p, group, n.clock.local(self.now))
             }
         }
@@ -141,7 +141,7 @@ impl Cluster {
 }
 
 fn valid(process: &Process, group: usize, now: Instant) -> bool {
-    matches!(process.tokens[group], Permission::Valid { until, .. } if until > now)
+    process.permits.at(group, now).is_some()
 }
 
 const fn done(failed: bool) -> OpResult {

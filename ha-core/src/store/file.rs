@@ -1,9 +1,8 @@
 //! The state store as one small preallocated file.
 
+use super::layout;
 use super::medium::{LockError, Medium, MediumFile, MediumLock, Open, read_full};
-use super::slot::{
-    self, COPIES, COPY_BYTES, Copy, FILE_BYTES, SLOT_BYTES, SLOTS, SlotFinding, SlotState, Whole,
-};
+use super::slot::{self, COPIES, Copy, SLOTS, Size, SlotFinding, SlotState, Whole};
 use crate::api::{StateError, StateStore};
 use crate::{InitId, NodeRecord, StoreId};
 use std::fmt;
@@ -15,11 +14,14 @@ use std::sync::Arc;
 pub const STATE_FILE: &str = "node-state";
 const NEW_FILE: &str = "node-state.new";
 const LOCK_FILE: &str = "node-state.lock";
+/// More than a record of all groups that a configuration may have needs.
+const LONGEST_BYTES: usize = 16 << 20;
 
 /// A node's durable record in one preallocated file of two alternating slots.
 ///
 /// Saving overwrites the older slot and syncs once, so it needs no space and never harms the newest
-/// acknowledged record. Only one process at a time can have it open.
+/// acknowledged record. Only one process at a time can have it open. A new store has room for 76 groups;
+/// [`StateStore::make_room`] makes it larger.
 ///
 /// ```
 /// use ha_core::api::StateStore;
@@ -35,7 +37,9 @@ const LOCK_FILE: &str = "node-state.lock";
 /// # Ok::<(), ha_core::api::StateError>(())
 /// ```
 pub struct FileStateStore {
+    medium: Arc<dyn Medium>,
     file: Box<dyn MediumFile>,
+    size: Size,
     place: String,
     record: NodeRecord,
     sequence: u64,
@@ -46,9 +50,6 @@ pub struct FileStateStore {
 }
 
 impl FileStateStore {
-    /// For so many groups a record has room, with the greatest numbers that there are.
-    pub const GROUPS: usize = 76;
-
     /// Makes a store that carries `init`, the id which both nodes get when they are first installed together.
     ///
     /// # Errors
@@ -89,9 +90,11 @@ impl FileStateStore {
 
     /// Writes `record` as number `sequence` into `slot` and syncs.
     fn write(&self, record: &NodeRecord, sequence: u64, slot: u8, label: &'static str) -> io::Result<()> {
+        let (size, body) = (self.size, layout::encode(record));
         for copy in 0..COPIES {
-            let bytes = slot::encode(record, sequence, slot, copy).ok_or_else(|| too_long(record))?;
-            self.file.write_at(&bytes, offset(slot, copy))?;
+            let bytes =
+                slot::encode(&body, sequence, slot, copy, size).ok_or_else(|| too_long(record, size))?;
+            self.file.write_at(&bytes, size.offset(slot, copy) as u64)?;
         }
         self.file.sync_data(label)
     }
@@ -109,24 +112,47 @@ impl FileStateStore {
         self.record = record.clone();
         Ok(())
     }
+
+    /// Makes the whole file under another name first: a store that can be seen is complete. One that stood there
+    /// before stands until this one is durable.
+    fn publish(&self, written: &'static str, named: &'static str) -> io::Result<()> {
+        self.file.set_len(0)?; // what an interrupted attempt left
+        self.file.allocate(self.size.file_bytes() as u64)?;
+        self.write(&self.record, self.sequence, self.newest_slot, written)?;
+        self.medium.rename(Path::new(NEW_FILE), Path::new(STATE_FILE))?;
+        self.medium.sync_dir(Path::new(""), named)
+    }
+
+    fn grow(&mut self, size: Size) -> io::Result<()> {
+        self.file = self.medium.open(Path::new(NEW_FILE), Open::Create)?;
+        (self.size, self.newest_slot) = (size, 0);
+        self.usable = false;
+        self.publish("state.grow", "state.grow.name")?;
+        self.usable = true;
+        Ok(())
+    }
 }
 
-fn too_long(record: &NodeRecord) -> io::Error {
+fn too_long(record: &NodeRecord, size: Size) -> io::Error {
     let text = format!(
         "a record of {} groups does not fit; expected at most {} bytes",
         record.groups.len(),
-        slot::BODY_BYTES
+        size.body_bytes()
     );
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
-const fn offset(slot: u8, copy: u8) -> u64 {
-    slot as u64 * SLOT_BYTES as u64 + copy as u64 * COPY_BYTES as u64
-}
-
 impl StateStore for FileStateStore {
     fn room_for_groups(&self) -> usize {
-        Self::GROUPS
+        self.size.groups()
+    }
+
+    fn make_room(&mut self, groups: usize) -> Result<(), StateError> {
+        if self.room_for_groups() >= groups {
+            return Ok(());
+        }
+        self.grow(Size::for_groups(groups))
+            .map_err(|source| StateError::Io { place: self.place.clone(), source })
     }
 
     fn load(&mut self) -> Result<NodeRecord, StateError> {
@@ -174,13 +200,12 @@ impl Place {
         Ok(found.is_some())
     }
 
-    /// Makes the whole file under another name first: a store that can be seen is complete.
     fn make(self, record: NodeRecord) -> Result<FileStateStore, StateError> {
-        let new = Path::new(NEW_FILE);
-        let file = self.medium.open(new, Open::Create).map_err(|e| self.io(e))?;
-        let place = self.place.clone();
+        let file = self.medium.open(Path::new(NEW_FILE), Open::Create).map_err(|e| self.io(e))?;
         let store = FileStateStore {
+            medium: self.medium,
             file,
+            size: Size::ONE_BLOCK,
             place: self.place,
             record,
             sequence: 1,
@@ -189,31 +214,30 @@ impl Place {
             usable: true,
             _lock: self.lock,
         };
-        let publish = || {
-            store.file.set_len(0)?; // what an interrupted attempt left
-            store.file.allocate(FILE_BYTES as u64)?;
-            store.write(&store.record, store.sequence, store.newest_slot, "state.create")?;
-            self.medium.rename(new, Path::new(STATE_FILE))?;
-            self.medium.sync_dir(Path::new(""), "state.publish")
-        };
-        publish().map_err(|source| StateError::Io { place, source })?;
-        Ok(store)
+        match store.publish("state.create", "state.publish") {
+            Ok(()) => Ok(store),
+            Err(source) => Err(StateError::Io { place: store.place, source }),
+        }
     }
 
     fn open(self) -> Result<FileStateStore, StateError> {
         let file = self.medium.open(Path::new(STATE_FILE), Open::Existing).map_err(|e| self.io(e))?;
-        let mut bytes = vec![0; FILE_BYTES];
+        let len = usize::try_from(file.len().map_err(|e| self.io(e))?).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; len.min(LONGEST_BYTES)];
         let read = read_full(&*file, &mut bytes, 0).map_err(|e| self.io(e))?;
         bytes.truncate(read);
-        let Contents { findings, newest } = Contents::read(&bytes);
+        let size = Size::found_in(&bytes);
+        let Contents { findings, newest } = Contents::read(&bytes, size);
         report(&self.place, &findings);
         // Beside a record of a newer program ours is an old one: going back to it could break a promise.
         let foreign = findings.iter().any(|f| matches!(f.state, SlotState::Foreign { .. }));
         let Some((newest_slot, Whole { sequence, record })) = newest.filter(|_| !foreign) else {
-            return Err(self.corrupt(&findings, read));
+            return Err(self.corrupt(&findings, read, size));
         };
         let store = FileStateStore {
+            medium: self.medium,
             file,
+            size,
             place: self.place,
             record,
             sequence,
@@ -225,9 +249,9 @@ impl Place {
         // The record may be in the page cache only (a save that failed or was interrupted). Written again in
         // place it is durable, and the other slot, perhaps the last good one on the disk, stays untouched.
         let settle = || {
-            store.file.allocate(FILE_BYTES as u64)?;
+            store.file.allocate(size.file_bytes() as u64)?;
             store.write(&store.record, sequence, newest_slot, "state.open.record")?;
-            self.medium.sync_dir(Path::new(""), "state.open.name")
+            store.medium.sync_dir(Path::new(""), "state.open.name")
         };
         match settle() {
             Ok(()) => Ok(store),
@@ -235,14 +259,15 @@ impl Place {
         }
     }
 
-    fn corrupt(&self, findings: &[SlotFinding], read: usize) -> StateError {
+    fn corrupt(&self, findings: &[SlotFinding], read: usize, size: Size) -> StateError {
         let each: Vec<_> =
             findings.iter().map(|f| format!("slot {} copy {}: {}", f.slot, f.copy, f.state)).collect();
         StateError::Corrupt {
             place: format!("{}/{STATE_FILE}", self.place),
             found: format!("{read} bytes; {}", each.join(", ")),
             expected: format!(
-                "{FILE_BYTES} bytes with whole records of format version 1; if it is lost, move the file away: the node then boots as amnesiac and waits for its peer"
+                "{} bytes with whole records of format version 1 or 2; if it is lost, move the file away: the node then boots as amnesiac and waits for its peer",
+                size.file_bytes()
             ),
         }
     }
@@ -254,19 +279,19 @@ struct Contents {
 }
 
 impl Contents {
-    fn read(bytes: &[u8]) -> Self {
+    fn read(bytes: &[u8], size: Size) -> Self {
         let mut contents = Self { findings: Vec::new(), newest: None };
         for slot in 0..SLOTS {
             for copy in 0..COPIES {
-                contents.look(bytes, slot, copy);
+                contents.look(bytes, slot, copy, size);
             }
         }
         contents
     }
 
-    fn look(&mut self, bytes: &[u8], slot: u8, copy: u8) {
-        let rest = bytes.get(offset(slot, copy) as usize..).unwrap_or_default();
-        let state = match slot::decode(rest.get(..COPY_BYTES).unwrap_or(rest), slot, copy) {
+    fn look(&mut self, bytes: &[u8], slot: u8, copy: u8, size: Size) {
+        let rest = bytes.get(size.offset(slot, copy)..).unwrap_or_default();
+        let state = match slot::decode(rest, slot, copy, size) {
             Ok(Copy::Empty) => SlotState::Empty,
             Ok(Copy::Foreign { version }) => SlotState::Foreign { version },
             Err(found) => SlotState::Damaged { found },

@@ -1,6 +1,7 @@
 //! How long mail may pause in each fault, addend by addend.
 
 use super::inequality::{Addend, sum};
+use super::proof::fenced_instead;
 use super::terms::{Terms, detection};
 use super::violation::{in_ms, some_ms};
 use super::{FaultKind, allowance};
@@ -85,14 +86,7 @@ fn outage(t: &Terms<'_>, fault: FaultKind) -> Outage {
                 allowance::RELEASE_AND_TAKEOVER,
             )],
         ),
-        FaultKind::FreezeChild => moved(
-            t,
-            fault,
-            vec![
-                Addend::new("feed limit", t.config.timing.feed_limit),
-                Addend::new("kill, undo, release, record, promotion, start (allowance)", allowance::TAKEOVER),
-            ],
-        ),
+        FaultKind::FreezeChild => freeze_child(t, takes_over),
         FaultKind::GuardianKill => moved(
             t,
             fault,
@@ -142,6 +136,19 @@ fn outage(t: &Terms<'_>, fault: FaultKind) -> Outage {
 fn moved(t: &Terms<'_>, fault: FaultKind, mut addends: Vec<Addend>) -> Outage {
     addends.extend(t.move_costs());
     Outage::of(fault, addends, t.start_budget())
+}
+
+/// By the guardian's word; where the peer may shoot before that, the guardian may be gone before it speaks.
+fn freeze_child(t: &Terms<'_>, takes_over: Addend) -> Outage {
+    let fault = FaultKind::FreezeChild;
+    let released = vec![
+        Addend::new("feed limit", t.config.timing.feed_limit),
+        Addend::new("kill, undo, release, record, promotion, start (allowance)", allowance::TAKEOVER),
+    ];
+    let released = moved(t, fault, released);
+    let may_be_shot = t.has_fence() && fenced_instead(t).is_some();
+    let fenced = may_be_shot.then(|| by_end(t, fault, t.slot_wait(), takes_over));
+    fenced.filter(|f| f.total > released.total).unwrap_or(released)
 }
 
 /// The resource that may fail longest unnoticed.

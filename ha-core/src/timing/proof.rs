@@ -301,7 +301,8 @@ fn few_beats(link: &LinkConfig) -> Option<Notice> {
     (beats < ADVISED_BEATS).then(|| Notice::FewBeats { link: link.name.clone(), beats })
 }
 
-fn fenced_instead(t: &Terms<'_>) -> Option<Notice> {
+/// The peer's earliest shot may come before the guardian's word of a frozen process.
+pub(super) fn fenced_instead(t: &Terms<'_>) -> Option<Notice> {
     let (release, shot) = t.release_and_shot(t.config.timing.feed_limit, t.config.timing.kill_grace)?;
     (release >= shot).then_some(Notice::FencedInsteadOfReleased { release, shot })
 }

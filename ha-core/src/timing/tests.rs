@@ -196,6 +196,8 @@ fn a_group_without_a_mirror_needs_no_slots() {
     let streamed = config.clone().link(LinkConfig::evidence("stream", ms(20), ms(200)));
     assert_eq!(prove(&streamed).unwrap().outage(FaultKind::HeartbeatCut).total, Some(Duration::ZERO));
     assert!(matches!(proof.notices[..], [Notice::FencedInsteadOfReleased { .. }]));
+    // The shot may come before the guardian's word, which is never said then.
+    assert_eq!(proof.outage(FaultKind::FreezeChild).total, Some(ms(250 + 100 + 200)));
 }
 
 #[test]

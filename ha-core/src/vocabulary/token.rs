@@ -2,8 +2,8 @@
 
 use crate::{Epoch, GroupId, Instant};
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A checked permission: `group` may act in `epoch`, read at `checked_at`, valid until `valid_until`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -59,6 +59,30 @@ struct Shared {
     sequence: AtomicU64,
     epoch: AtomicU64,
     valid_until: AtomicU64,
+    /// Whether `common` says until when instead.
+    is_common: AtomicBool,
+    common: OnceLock<CommonEnd>,
+}
+
+/// The one end of all permissions of a node that nobody else's clock ends, so that renewing them is one write.
+#[derive(Clone, Default)]
+pub(crate) struct CommonEnd(Arc<AtomicU64>);
+
+impl PartialEq for CommonEnd {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg_attr(not(feature = "runtime"), expect(dead_code, reason = "the runtime renews"))]
+impl CommonEnd {
+    pub(crate) fn set(&self, until: Instant) {
+        self.0.store(until.as_nanos(), Ordering::SeqCst);
+    }
+
+    fn get(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::SeqCst))
+    }
 }
 
 impl TokenCell {
@@ -76,11 +100,26 @@ impl TokenCell {
 
     /// Permits `epoch` until `valid_until`. An instant in the past suspends; only one thread may write.
     pub fn set(&self, epoch: Epoch, valid_until: Instant) {
+        self.write(epoch, valid_until, false);
+    }
+
+    fn write(&self, epoch: Epoch, valid_until: Instant, is_common: bool) {
         let s = &self.shared;
         s.sequence.fetch_add(1, Ordering::SeqCst);
         s.epoch.store(epoch.0, Ordering::SeqCst);
         s.valid_until.store(valid_until.as_nanos(), Ordering::SeqCst);
+        s.is_common.store(is_common, Ordering::SeqCst);
         s.sequence.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The end of this cell's common permissions: `end`, or the one that it had in an earlier node's hands.
+    pub(crate) fn join(&self, end: &CommonEnd) -> CommonEnd {
+        self.shared.common.get_or_init(|| end.clone()).clone()
+    }
+
+    /// Permits `epoch` until the end that was joined.
+    pub(crate) fn set_common(&self, epoch: Epoch) {
+        self.write(epoch, Instant::ZERO, true);
     }
 
     /// Permits nothing any more.
@@ -107,10 +146,10 @@ impl TokenCell {
         let s = &self.shared;
         loop {
             let before = s.sequence.load(Ordering::SeqCst);
-            let read = (
-                Epoch(s.epoch.load(Ordering::SeqCst)),
-                Instant::from_nanos(s.valid_until.load(Ordering::SeqCst)),
-            );
+            let own = Instant::from_nanos(s.valid_until.load(Ordering::SeqCst));
+            let common = s.common.get().filter(|_| s.is_common.load(Ordering::SeqCst));
+            // Within the lock: what others' renewals say does not count for a cell that was suspended meanwhile.
+            let read = (Epoch(s.epoch.load(Ordering::SeqCst)), common.map_or(own, CommonEnd::get));
             if before.is_multiple_of(2) && s.sequence.load(Ordering::SeqCst) == before {
                 return read;
             }
@@ -129,3 +168,7 @@ impl fmt::Debug for TokenCell {
             .finish()
     }
 }
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;

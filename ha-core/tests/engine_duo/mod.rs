@@ -16,20 +16,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the steps of one node took.
-#[derive(Clone, Copy, Default)]
-pub struct Spent {
-    pub beats: u64,
-    pub on_beats: Duration,
-    pub ticks: u64,
-    pub on_ticks: Duration,
+/// A step of the engine that is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Beat,
+    Tick,
 }
 
 struct Node {
     engine: Engine,
     links: Vec<LinkSession>,
     frame: Vec<u8>,
-    spent: Spent,
 }
 
 pub struct Duo {
@@ -37,6 +34,8 @@ pub struct Duo {
     now: Instant,
     inbox: VecDeque<(usize, Input)>,
     actions: Vec<Action>,
+    /// What each step of this node and kind took, while somebody wants to know.
+    measured: Option<(usize, Kind, Vec<Duration>)>,
     /// Beats that arrived.
     pub heard: u64,
 }
@@ -67,7 +66,7 @@ fn boot(config: &Arc<Config>, n: usize, now: Instant) -> Node {
     let link = |l| LinkSession::new(&key, "duo", LinkId(l), me, incarnation, 1000 * (n as u64 + 1));
     let links = (0..config.links.len() as u8).map(link).collect();
     let engine = Engine::boot(config.clone(), boot, now);
-    Node { engine, links, frame: Vec::new(), spent: Spent::default() }
+    Node { engine, links, frame: Vec::new() }
 }
 
 impl Duo {
@@ -76,7 +75,7 @@ impl Duo {
         let now = Instant::from_nanos(1_000_000_000);
         let nodes = [boot(&config, 0, now), boot(&config, 1, now)];
         let (inbox, actions) = (VecDeque::new(), Vec::new());
-        Self { nodes, now, inbox, actions, heard: 0 }
+        Self { nodes, now, inbox, actions, measured: None, heard: 0 }
     }
 
     /// A pair in which every group is active where it is preferred.
@@ -99,7 +98,6 @@ impl Duo {
             if rests(&duo) {
                 // Until the slowest rotation of statements told everything.
                 (0..20 * 400).for_each(|_| duo.advance());
-                duo.nodes.iter_mut().for_each(|node| node.spent = Spent::default());
                 return duo;
             }
         }
@@ -108,8 +106,13 @@ impl Duo {
         panic!("not at rest: {status:?}");
     }
 
-    pub fn spent(&self, n: usize) -> Spent {
-        self.nodes[n].spent
+    /// What at least `count` steps of the node and kind took, each.
+    pub fn measure(&mut self, n: usize, kind: Kind, count: u64) -> Vec<Duration> {
+        self.measured = Some((n, kind, Vec::new()));
+        while self.measured.as_ref().is_some_and(|(.., took)| (took.len() as u64) < count) {
+            self.advance();
+        }
+        self.measured.take().map(|(.., took)| took).unwrap_or_default()
     }
 
     /// Lets time pass to the next deadline of either node, and everything happen that follows from it.
@@ -125,21 +128,21 @@ impl Duo {
 
     fn feed(&mut self, n: usize, input: Input) {
         let (node, actions) = (&mut self.nodes[n], &mut self.actions);
-        let kind = (matches!(input, Input::Beat { .. }), matches!(input, Input::Tick));
+        let kind = match input {
+            Input::Beat { .. } => Some(Kind::Beat),
+            Input::Tick => Some(Kind::Tick),
+            _ => None,
+        };
         let begun = std::time::Instant::now();
         node.engine.handle(self.now, input);
         while let Some(action) = node.engine.next_action() {
             actions.push(action);
         }
         let took = begun.elapsed();
-        match kind {
-            (true, _) => {
-                (node.spent.beats, node.spent.on_beats) = (node.spent.beats + 1, node.spent.on_beats + took)
-            }
-            (_, true) => {
-                (node.spent.ticks, node.spent.on_ticks) = (node.spent.ticks + 1, node.spent.on_ticks + took)
-            }
-            _ => {}
+        if let Some((of, wanted, all)) = &mut self.measured
+            && (*of, Some(*wanted)) == (n, kind)
+        {
+            all.push(took);
         }
         let mut actions = std::mem::take(&mut self.actions);
         actions.drain(..).for_each(|action| self.carry_out(n, action));

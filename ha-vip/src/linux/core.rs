@@ -68,7 +68,9 @@ impl Core {
             match holder.mend(&self.plan) {
                 Ok(_) => return Ok(()),
                 // The interface may have been made anew: everything is placed again.
-                Err(error) => tracing::warn!(resource = self.plan.name, %error, "what is held cannot be mended"),
+                Err(error) => {
+                    tracing::warn!(resource = self.plan.name, %error, "what is held cannot be mended")
+                }
             }
             *serving = None;
             holder.take(&self.plan)?;

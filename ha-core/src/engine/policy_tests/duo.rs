@@ -37,7 +37,9 @@ pub(super) struct Duo {
     pub(super) now: Instant,
     pub(super) nodes: [Option<Engine>; 2],
     pub(super) records: [NodeRecord; 2],
-    tokens: BTreeMap<(usize, u16), Instant>,
+    /// Who holds a permission; its end is the node's.
+    tokens: BTreeSet<(usize, u16)>,
+    until: [Instant; 2],
     in_flight: VecDeque<(Instant, usize, Input)>,
     pub(super) cut: bool,
     /// How long a beat is under way.
@@ -75,7 +77,8 @@ impl Duo {
             now: Instant::from_nanos(1_000_000_000),
             nodes: [None, None],
             records: [NodeRecord::blank(StoreId(1 << 96), init), NodeRecord::blank(StoreId(2 << 96), init)],
-            tokens: BTreeMap::new(),
+            tokens: BTreeSet::new(),
+            until: [Instant::ZERO; 2],
             in_flight: VecDeque::new(),
             cut: false,
             latency: ms(1),
@@ -131,7 +134,7 @@ impl Duo {
 
     pub(super) fn kill(&mut self, n: usize) {
         self.nodes[n] = None;
-        self.tokens.retain(|(node, _), _| *node != n);
+        self.tokens.retain(|(node, _)| *node != n);
         self.in_flight.retain(|(_, to, _)| *to != n);
         self.under_way.retain(|(node, _)| *node != n);
     }
@@ -180,10 +183,11 @@ impl Duo {
             }
             Action::Token { group, permission } => {
                 match permission {
-                    Permission::Valid { until, .. } => self.tokens.insert((n, group.0), until),
+                    Permission::Common { .. } => self.tokens.insert((n, group.0)),
                     _ => self.tokens.remove(&(n, group.0)),
                 };
             }
+            Action::Renew { until } => self.until[n] = until,
             Action::Op { op, group, kind, .. } => self.operate(n, op, group.0, kind),
             Action::FenceQuery { op, target } | Action::FenceShoot { op, target } => {
                 let off = self.nodes[usize::from(target.0)].is_none();
@@ -238,8 +242,7 @@ impl Duo {
                 }
             }
             for g in 0..self.cfg.groups.len() as u16 {
-                let acting =
-                    (0..2).filter(|n| self.tokens.get(&(*n, g)).is_some_and(|until| *until > self.now));
+                let acting = (0..2).filter(|n| self.tokens.contains(&(*n, g)) && self.until[*n] > self.now);
                 assert!(acting.count() <= 1, "two act in group {g} at {:?}\n{:#?}", self.now, self.log);
             }
             look(self);

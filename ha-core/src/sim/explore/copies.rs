@@ -346,10 +346,8 @@ impl World {
     }
 
     pub(super) fn valid_until(&self, n: usize, g: usize) -> u64 {
-        match self.nodes[n].tokens[g] {
-            crate::engine::Permission::Valid { until, .. } => until.since(at(self.t)).as_millis() as u64,
-            _ => 0,
-        }
+        let until = self.nodes[n].permits.valid(g).map(|(_, until)| until);
+        until.map_or(0, |until| until.since(at(self.t)).as_millis() as u64)
     }
 }
 

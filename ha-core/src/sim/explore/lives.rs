@@ -1,7 +1,7 @@
 //! How lives begin and end: power, processes and their guardians, machines that stop, disks that are replaced.
 
 use super::world::{World, at};
-use crate::engine::{Boot, DataReport, Engine, Input, Permission, Predecessor, ReleasedNotice, RoleName};
+use crate::engine::{Boot, DataReport, Engine, Input, Predecessor, ReleasedNotice, RoleName};
 use crate::{BootId, Incarnation, NodeId, NodeRecord, StoreId};
 use std::collections::VecDeque;
 
@@ -78,7 +78,7 @@ impl World {
         node.frozen = false;
         node.inbox.clear();
         node.ops.clear();
-        node.tokens.fill(Permission::Revoked);
+        node.permits.clear();
         node.roles.fill(RoleName::Waiting);
         node.running.fill(false);
         node.primary.fill(None);

@@ -11,9 +11,10 @@ use super::oracle::Oracle;
 use super::third::Third;
 use crate::config::Config;
 use crate::engine::{
-    Action, Beat, DataReport, Engine, FenceAnswer, Input, OpKind, OpResult, OpTarget, Permission,
-    ReleasedNotice, RoleName,
+    Action, Beat, DataReport, Engine, FenceAnswer, Input, OpKind, OpResult, OpTarget, ReleasedNotice,
+    RoleName,
 };
+use crate::sim::permits::Permits;
 use crate::sim::timeline::{Timeline, What};
 use crate::{Epoch, GroupId, Incarnation, InitId, Instant, LinkId, Lsn, NodeRecord, OpId, WriteId};
 use std::collections::VecDeque;
@@ -85,7 +86,7 @@ pub(super) struct Node {
     /// Until when the disk's slowness may show.
     pub disk_slow_until: u32,
     pub ops: Vec<Pending>,
-    pub tokens: Vec<Permission>,
+    pub permits: Permits,
     pub roles: Vec<RoleName>,
     pub running: Vec<bool>,
     pub primary: Vec<Option<Primary>>,
@@ -153,7 +154,7 @@ impl World {
             slow_disk: false,
             disk_slow_until: 0,
             ops: Vec::new(),
-            tokens: vec![Permission::Revoked; groups],
+            permits: Permits::none(groups),
             roles: vec![RoleName::Waiting; groups],
             running: vec![false; groups],
             primary: vec![None; groups],
@@ -314,9 +315,7 @@ impl World {
         }
         let life = self.nodes[n].life;
         for action in &actions {
-            if let Action::Token { group, permission } = action {
-                self.nodes[n].tokens[usize::from(group.0)] = *permission;
-            }
+            self.nodes[n].permits.take(action);
         }
         for action in actions {
             if self.nodes[n].engine.is_none() || self.nodes[n].life != life {
@@ -363,7 +362,10 @@ impl World {
                 self.end_process(n, false);
             }
             Action::Event(event) => self.engine_says(n, event.kind),
-            Action::Token { .. } | Action::ForceData { .. } | Action::SurrenderData { .. } => {}
+            Action::Token { .. }
+            | Action::Renew { .. }
+            | Action::ForceData { .. }
+            | Action::SurrenderData { .. } => {}
         }
     }
 
@@ -404,10 +406,7 @@ impl World {
         if node.engine.is_none() || node.frozen || node.cut_off {
             return None;
         }
-        match node.tokens[g] {
-            Permission::Valid { epoch, until } if until > at(self.t) => Some(epoch),
-            _ => None,
-        }
+        node.permits.at(g, at(self.t))
     }
 
     pub(super) fn runs(&self, n: usize) -> bool {
