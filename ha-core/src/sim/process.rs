@@ -279,6 +279,12 @@ impl Cluster {
         self.check(one_address(id, answering));
     }
 
+    #[cfg(test)]
+    pub(super) fn set_token(&mut self, node: usize, group: usize, permission: crate::engine::Permission) {
+        let group = GroupId(u16::try_from(group).unwrap_or(0));
+        self.set_permits(node, &Action::Token { group, permission });
+    }
+
     fn set_permits(&mut self, node: usize, action: &Action) {
         let Some(process) = self.nodes[node].process.as_mut() else { return };
         for group in process.permits.take(action) {

@@ -187,8 +187,7 @@ mod tests {
         assert_eq!(both.unwrap_err().invariant, Invariant::I8);
         cluster.run_for(Duration::from_secs(9));
         assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
-        let process = cluster.nodes[0].process.as_mut().unwrap();
-        process.tokens[0] = super::Permission::Revoked;
+        cluster.set_token(0, 0, crate::engine::Permission::Revoked);
         assert!(!cluster.answering(0, 0), "its own ends with its permission");
     }
 }
