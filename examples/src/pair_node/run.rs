@@ -10,11 +10,11 @@ use crate::log::Log;
 use ha_core::agent::{CommandFence, CommandService};
 use ha_core::api::Resource;
 use ha_core::guardian::{Entered, GuardianClient, GuardianConfig, enter};
-use ha_core::runtime::{Ended, EventItem, EventStream, Node, NodeBuilder, RecordOptions};
+use ha_core::runtime::{Ended, EventItem, EventReport, EventStream, Node, NodeBuilder, RecordOptions};
 use ha_core::store::{FileStateStore, STATE_FILE, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_core::{InitId, StoreId};
-use ha_vip::{Loopback, VirtualIp, linux};
+use ha_vip::{Loopback, VirtualIp};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -70,10 +70,12 @@ fn make_state_dir(dir: &Path) -> Result<(), Failure> {
 
 /// Only the child comes back from here, and it is still single-threaded.
 fn guarded(options: &RunOptions, plan: &Plan) -> Result<GuardianClient, Failure> {
-    let config = GuardianConfig::new(options.state_dir.join("guardian"))
+    let mut config = GuardianConfig::new(options.state_dir.join("guardian"))
         .feed_limit(plan.config.timing.feed_limit)
-        .handler(linux::UNDO_KIND, linux::undo, linux::verify)
         .links(plan.factories());
+    for handler in ha_vip::undo_handlers() {
+        config = config.handler(handler.kind, handler.undo, handler.verify);
+    }
     let Entered::Child(guardian) = enter(config).map_err(Failure::failed)?;
     Ok(guardian)
 }
@@ -89,13 +91,14 @@ impl Life<'_> {
     async fn live(self) -> Result<Ended, Failure> {
         // Before anything else, so that no stop is lost.
         let mut stops = Stops::new().map_err(Failure::failed)?;
-        let node = tokio::select! {
-            node = self.start() => Arc::new(node?),
+        let (node, address) = tokio::select! {
+            started = self.start() => started?,
             () = stops.next() => return Ok(Ended::Departed),
         };
+        let node = Arc::new(node);
         let incarnation = node.status().borrow().incarnation.clone();
         tracing::info!(node = self.options.name, incarnation, "the node runs");
-        let told = tokio::spawn(tell(node.events()));
+        let told = tokio::spawn(tell(node.events(), address));
         let asked = Asked { node: Arc::clone(&node), plan: Arc::clone(&self.plan) };
         let opened = control::open(&self.options.control, Arc::new(asked));
         let ended = match &opened {
@@ -115,7 +118,7 @@ impl Life<'_> {
         opened.map(|()| ended)
     }
 
-    async fn start(&self) -> Result<Node, Failure> {
+    async fn start(&self) -> Result<(Node, Option<VirtualIp>), Failure> {
         let (plan, init) = (&self.plan, self.installation());
         let (store, first) = open_store(&self.options.state_dir.join("state"), init)?;
         let mut builder = Node::builder(Arc::clone(&plan.config), plan.me)
@@ -132,14 +135,15 @@ impl Life<'_> {
         for link in plan.factories() {
             builder = builder.link(link);
         }
-        for resource in self.resources()? {
+        let (resources, address) = self.resources()?;
+        for resource in resources {
             builder = builder.resource(GROUP, resource);
         }
         builder = self.fence(builder)?;
         if let Some(arbiter) = lease::open(self.options, plan, init).await? {
             builder = builder.arbiter(arbiter);
         }
-        builder.spawn().await.map_err(Failure::failed)
+        Ok((builder.spawn().await.map_err(Failure::failed)?, address))
     }
 
     /// What makes two nodes one installation: the key and the names that both have. So their first start needs nobody who
@@ -161,9 +165,10 @@ impl Life<'_> {
         Ok(builder.fence(Arc::new(fence.with_timeout(config.timeout).with_scope(config.scope))))
     }
 
-    /// The addresses, then the services.
-    fn resources(&self) -> Result<Vec<Arc<dyn Resource>>, Failure> {
+    /// The addresses, then the services; and the addresses that neighbours know.
+    fn resources(&self) -> Result<(Vec<Arc<dyn Resource>>, Option<VirtualIp>), Failure> {
         let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+        let mut announced = None;
         let loopback = Arc::new(Loopback::new());
         let (alone, others): (Vec<_>, Vec<_>) =
             self.plan.addresses.iter().partition(|address| address.is_loopback());
@@ -180,12 +185,13 @@ impl Life<'_> {
                 None => builder,
             };
             let built = builder.build().map_err(|error| Failure::failed(format!("--address: {error}")))?;
+            announced = Some(built.clone());
             resources.push(Arc::new(built));
         }
         for (place, line) in self.options.start.iter().enumerate() {
             resources.push(Arc::new(CommandService::new(&service_name(place), line.clone())));
         }
-        Ok(resources)
+        Ok((resources, announced))
     }
 }
 
@@ -224,12 +230,21 @@ impl Stops {
     }
 }
 
-/// Logs every event, until the node ended.
-async fn tell(mut events: EventStream) {
+/// Logs every event, until the node ended. Once the peer has ended, nothing that it said of the address stays the last word.
+async fn tell(mut events: EventStream, address: Option<VirtualIp>) {
     while let Some(item) = events.recv().await {
         match item {
-            EventItem::Event(event) => tracing::info!(target: "event", "{event}"),
+            EventItem::Event(event) => {
+                if let (Some(address), true) = (&address, is_end_of_peer(&event)) {
+                    address.peer_released();
+                }
+                tracing::info!(target: "event", "{event}");
+            }
             EventItem::Lost(count) => tracing::warn!(count, "events were lost"),
         }
     }
+}
+
+fn is_end_of_peer(event: &EventReport) -> bool {
+    event.kind == "peer" && event.fields.get("state").is_some_and(|state| state == "gone")
 }
