@@ -119,7 +119,9 @@ fn the_mail_service_passes_the_kit() {
             let (environment, token) =
                 (Arc::new(ha_core::runtime::Unguarded), ha_core::TokenCell::new(ha_core::GroupId(0)));
             let ctx = Ctx::new(environment, ha_core::Epoch(1), ha_core::Instant::FAR, token);
-            futures::executor::block_on(mail.address.stop(&ctx)).unwrap();
+            // From outside: a runtime of its own.
+            let stop = || runtime().block_on(mail.address.stop(&ctx)).unwrap();
+            std::thread::scope(|scope| scope.spawn(stop).join()).unwrap();
         }
     };
     let test = ResourceTest::new(make).left_behind(left).broken_by(break_it);
