@@ -80,6 +80,8 @@ fn guarded(options: &RunOptions, plan: &Plan) -> Result<GuardianClient, Failure>
     Ok(guardian)
 }
 
+type Resources = Vec<Arc<dyn Resource>>;
+
 struct Life<'a> {
     options: &'a RunOptions,
     plan: Arc<Plan>,
@@ -166,8 +168,8 @@ impl Life<'_> {
     }
 
     /// The addresses, then the services; and the addresses that neighbours know.
-    fn resources(&self) -> Result<(Vec<Arc<dyn Resource>>, Option<VirtualIp>), Failure> {
-        let mut resources: Vec<Arc<dyn Resource>> = Vec::new();
+    fn resources(&self) -> Result<(Resources, Option<VirtualIp>), Failure> {
+        let mut resources = Resources::new();
         let mut announced = None;
         let loopback = Arc::new(Loopback::new());
         let (alone, others): (Vec<_>, Vec<_>) =

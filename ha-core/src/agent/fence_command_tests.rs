@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_types, reason = "real programs take real time")]
 use super::*;
 use crate::testkit::fence::FenceTest;
 use std::path::{Path, PathBuf};

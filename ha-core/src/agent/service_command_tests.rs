@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_types, reason = "real programs take real time")]
 use super::*;
 use crate::api::{Environment, Undo, UndoError};
 use crate::runtime::Unguarded;

@@ -74,7 +74,7 @@ impl Size {
 
     /// The size of the copies in a file, by any whole copy at the place where it belongs; one block if there is none.
     pub(super) fn found_in(bytes: &[u8]) -> Self {
-        let blocks = bytes.chunks(BLOCK_BYTES).enumerate().filter_map(|(n, block)| {
+        let mut blocks = bytes.chunks(BLOCK_BYTES).enumerate().filter_map(|(n, block)| {
             let fields = block.get(..HEADER_BYTES)?;
             if !fields.starts_with(&MAGIC) {
                 return None;
@@ -89,7 +89,7 @@ impl Size {
             let copy = in_place.then(|| decode(bytes.get(n * BLOCK_BYTES..)?, slot, copy, size).ok());
             copy.flatten().map(|_| size)
         });
-        blocks.last().unwrap_or(Self::ONE_BLOCK)
+        blocks.next_back().unwrap_or(Self::ONE_BLOCK)
     }
 }
 

@@ -27,25 +27,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub type ConflictListener = Arc<dyn Fn(&Conflict) + Send + Sync>;
 
 /// How loud the addresses are.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct VoicePlan {
     pub(crate) schedule: Schedule,
     pub(crate) policy: Policy,
     pub(crate) witnesses: Vec<IpAddr>,
     pub(crate) listener: Option<ConflictListener>,
     pub(crate) probing: ProbePlan,
-}
-
-impl Default for VoicePlan {
-    fn default() -> Self {
-        Self {
-            schedule: Schedule::default(),
-            policy: Policy::default(),
-            witnesses: Vec::new(),
-            listener: None,
-            probing: ProbePlan::default(),
-        }
-    }
 }
 
 /// Speaks for the addresses of one resource.
