@@ -37,7 +37,9 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn the_sidecar_passes_the_kit() {
     let sidecars = || living(&["__sidecar"]);
-    let end = |pid: i32| drop(kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL));
+    let end = |pid: i32| {
+        let _gone_already = kill_process_group(Pid::from_raw(pid).unwrap(), Signal::KILL);
+    };
     // What the guardian does with the step: the process leads a group of its own.
     let take_back = |undo: &Undo| {
         let leader = undo.bytes.first_chunk::<4>().ok_or("a step without a process")?;

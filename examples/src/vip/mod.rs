@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`probe`] | a client that opens a new connection every 2 ms (`vip-probe`) |
 //! | [`echo`] | the service behind the address: says which node it is on (`vip-echo`) |
-//! | [`bench`] | the same events for keepalived and for `pair-node`, in a bed of namespaces (`vip-bench`) |
+//! | [`bench`](mod@bench) | the same events for keepalived and for `pair-node`, in a bed of namespaces (`vip-bench`) |
 
 pub mod bench;
 pub mod echo;

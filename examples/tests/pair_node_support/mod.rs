@@ -189,7 +189,10 @@ impl Pair {
 
     pub fn status(&self, node: usize) -> Option<Value> {
         let output = self.ctl(node, &["status", "--json"]);
-        output.status.success().then(|| serde_json::from_slice(&output.stdout).expect(&text(&output)))
+        output
+            .status
+            .success()
+            .then(|| serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output))))
     }
 
     /// Waits until the node's status is as wanted.
