@@ -57,7 +57,7 @@ fn the_address_is_where_the_active_node_is_and_a_death_takes_it_away() {
     await_address(&pair, standby);
     assert_eq!(pair.await_active(standby, 2), "Released{forced}");
     pair.await_standby(active);
-    assert!(pair.ctl(standby, &["switchover"]).status.success(), "{}", pair.logs());
+    pair.switched_over(standby);
     await_address(&pair, active);
     pair.await_standby(standby);
     signal(pair.outer(active), "TERM");

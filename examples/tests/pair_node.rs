@@ -97,8 +97,7 @@ fn a_switchover_moves_the_address_there_and_back() {
     assert!(text(&refused).contains("not active here: ask n1"), "{}", text(&refused));
     for (epoch, from, to) in [(2, active, standby), (3, standby, active)] {
         pair.await_standby(to);
-        let moved = pair.ctl(from, &["switchover"]);
-        assert!(moved.status.success(), "{}\n{}", text(&moved), pair.logs());
+        let moved = pair.switched_over(from);
         assert_eq!(text(&moved), format!("{} has it, in epoch {epoch}\n", name(to)));
         assert_eq!(pair.await_active(to, epoch), "Released");
     }

@@ -223,6 +223,20 @@ impl Pair {
         })
     }
 
+    /// Moves the group away from `node`, as soon as that one has heard that the other can take it.
+    pub fn switched_over(&self, node: usize) -> Output {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let moved = self.ctl(node, &["switchover"]);
+            let early = text(&moved).contains("target-not-viable");
+            assert!(moved.status.success() || early, "{}\n{}", text(&moved), self.logs());
+            if moved.status.success() {
+                return moved;
+            }
+            assert!(Instant::now() < deadline, "{}\n{}", text(&moved), self.logs());
+        }
+    }
+
     /// The first start: which node is active, and which stands by.
     pub fn await_first(&self) -> (usize, usize) {
         assert_eq!(self.await_active(0, 1), "NeverStarted");

@@ -39,6 +39,8 @@ fn real() -> Real {
     let dir = tempfile::tempdir().unwrap();
     let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let token = TokenCell::new(GroupId(0));
+    // Where it leads, it may: who is suspended begins no stream with a copy that holds nothing.
+    token.set(EPOCH, Instant::FAR);
     let config = MirrorConfig::new(dir.path(), mirror_id(), NodeId(0), Incarnation(1), addr, addr, token);
     let limits = Limits {
         segment_bytes: 64 << 10,
