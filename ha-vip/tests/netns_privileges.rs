@@ -68,7 +68,7 @@ fn without_them_the_missing_one_is_named() {
     let out = command.output().unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(!out.status.success());
-    assert!(said.contains("NetAdmin") && said.contains("user:["), "{said}");
+    assert!(said.contains("CAP_NET_ADMIN is missing") && said.contains("user:["), "{said}");
     assert!(!one.has("10.77.0.100"));
 }
 

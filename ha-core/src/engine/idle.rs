@@ -95,7 +95,9 @@ impl Engine {
         let gr = self.group(g);
         // Without data nothing told the owner, alone after its boot, what this node was granted before.
         let owns = !self.group_config(g).mirrored && gr.owner == Some((life, epoch));
-        gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted && !owns
+        // A guardian repeats its word: it says nothing of an owner that was heard of since.
+        let followed = gr.owner.is_some_and(|(_, later)| later > epoch);
+        followed || gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted && !owns
     }
 
     pub(super) fn note_release(&mut self, g: GroupId, release: Release) {

@@ -284,6 +284,11 @@ impl Engine {
                 if now.since(ask.since) < self.cfg.timing.ask_deadline {
                     return;
                 }
+                if self.last_echoed().is_none_or(|sent| sent < ask.since) {
+                    // Nothing that was said since is known to have arrived: silence is no refusal to answer.
+                    self.gr(g).ask = Some(Ask { since: now, ..ask });
+                    return;
+                }
                 let rounds = ask.rounds + 1;
                 self.timed_out(if rounds >= ROUNDS_UNTIL_MUTE {
                     TimeoutEdge::AskMute
