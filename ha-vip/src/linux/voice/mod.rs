@@ -112,7 +112,16 @@ impl Voice {
             (one.address.address, answer)
         };
         let answers: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = placed.iter().map(|one| scope.spawn(move || ask(one))).collect();
+            let begin = |one| {
+                let asked =
+                    std::thread::Builder::new().name("probe".into()).spawn_scoped(scope, move || ask(one));
+                asked
+                    .inspect_err(
+                        |error| tracing::warn!(%error, "an address is not asked for before it is taken"),
+                    )
+                    .ok()
+            };
+            let asked: Vec<_> = placed.iter().filter_map(begin).collect();
             asked.into_iter().filter_map(|thread| thread.join().ok()).collect()
         });
         for (address, answer) in &answers {
