@@ -74,11 +74,11 @@ impl StateStore for Fixed {
 #[tokio::test]
 async fn more_groups_than_the_store_has_room_for_are_refused() {
     let mut pair = Pair::new(config());
-    let more = (1..=76).fold((*pair.config).clone(), |c, n| c.group(GroupConfig::new(&format!("g{n}"))));
+    let more = (1..=63).fold((*pair.config).clone(), |c, n| c.group(GroupConfig::new(&format!("g{n}"))));
     pair.config = Arc::new(more);
     let said = refusal(pair.parts(0).store(Box::new(Fixed(pair.store(0))))).await;
     assert!(
-        said.contains("store: found room for 76 groups in the store, expected room for all 77"),
+        said.contains("store: found room for 63 groups in the store, expected room for all 64"),
         "{said}"
     );
 }

@@ -13,7 +13,7 @@ use ha_core::config::{
 };
 use ha_core::engine::{Command, EventKind, Protection, Question, RoleName};
 use ha_core::sim::{Cluster, Cut, Fault, Options, Scenario, What, run_scenario};
-use ha_core::{ExclusionProof, GroupId, NodeId, StopProof};
+use ha_core::{ExclusionProof, Generation, GroupId, NodeId, SetRecord, StopProof};
 use std::time::Duration;
 
 const GROUP: GroupId = GroupId(0);
@@ -380,4 +380,80 @@ fn the_lease_of_an_owner_that_it_does_not_bind_proves_nothing() {
         sound(&cluster);
         assert_eq!(role(&cluster, 1), Some(RoleName::Active), "{}", cluster.timeline());
     }
+}
+
+/// Restored from yesterday's copy, it named an owner and a member of before; the node that was restarted meanwhile knew
+/// better once, and served what it had.
+#[test]
+fn a_restarted_node_remembers_what_the_arbiter_has_forgotten() {
+    for trusts in [false, true] {
+        let mut cluster = cluster(9, config(Data::Mirrored, trusts).fence(FenceConfig::new(ms(200))));
+        cluster.inject(Fault::Switchover(0));
+        cluster.run_for(seconds(3));
+        assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+        // The new owner goes on alone; the other one hears of it, and is restarted.
+        cluster.inject(Fault::PowerLoss(0, seconds(2)));
+        cluster.run_for(seconds(1));
+        cluster.inject(Fault::CutMirror(Cut::Both, seconds(20)));
+        cluster.run_for(seconds(4));
+        cluster.inject(Fault::CutArbiter(0, seconds(20)));
+        cluster.inject(Fault::PowerLoss(0, seconds(2)));
+        cluster.inject(Fault::ReplaceDisk(1, seconds(1)));
+        cluster.run_for(seconds(10));
+        cluster.inject(Fault::ArbiterForgets(3));
+        cluster.run_for(seconds(2));
+        assert_eq!(question(&cluster, 1), Some(Question::ArbiterForgot), "{}", cluster.timeline());
+        cluster.inject(Fault::PowerLoss(1, seconds(60)));
+        cluster.run_for(seconds(20));
+        sound(&cluster);
+        assert_eq!(cluster.actor(GROUP), None, "{}", cluster.timeline());
+        assert_eq!(question(&cluster, 0), Some(Question::ArbiterForgot), "{}", cluster.timeline());
+    }
+}
+
+/// The swap that excluded the copy was forgotten with everything else: its own record still says that it is a member.
+#[test]
+fn an_arbiter_written_anew_makes_no_copy_current_that_it_had_excluded() {
+    let mut cluster = cluster(11, config(Data::Mirrored, true).fence(FenceConfig::new(ms(200))));
+    cluster.inject(Fault::CutMirror(Cut::Both, seconds(60)));
+    cluster.run_for(seconds(2));
+    assert_eq!(cluster.record(1).unwrap().group(GROUP).set, SetRecord::Both { generation: Generation(2) });
+    cluster.inject(Fault::ArbiterForgets(200));
+    cluster.run_for(seconds(3));
+    assert_eq!(question(&cluster, 0), Some(Question::ArbiterForgot), "{}", cluster.timeline());
+    cluster.inject(Fault::PowerLoss(0, seconds(60)));
+    cluster.run_for(seconds(3));
+    assert_eq!(question(&cluster, 1), Some(Question::ArbiterForgot), "{}", cluster.timeline());
+    cluster.command(1, Command::TrustArbiter(GROUP));
+    cluster.run_for(seconds(10));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), None, "{}", cluster.timeline());
+    assert_eq!(question(&cluster, 1), Some(Question::NotCurrent), "{}", cluster.timeline());
+}
+
+/// The operator's word was about the peer of then. The arbiter named a life that began later.
+#[test]
+fn an_operators_word_does_not_cover_what_the_arbiter_granted_after_it() {
+    let mut cluster = cluster(10, config(Data::Mirrored, false));
+    cluster.inject(Fault::Switchover(0));
+    cluster.run_for(seconds(3));
+    assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+    cluster.inject(Fault::ReplaceDisk(0, ms(500)));
+    cluster.inject(Fault::CutMirror(Cut::Both, seconds(60)));
+    cluster.run_for(seconds(4));
+    cluster.inject(Fault::PowerLoss(1, seconds(12)));
+    cluster.run_for(seconds(10));
+    assert_eq!(question(&cluster, 0), Some(Question::NotCurrent), "{}", cluster.timeline());
+    cluster.inject(Fault::CutArbiter(0, seconds(8)));
+    cluster.run_for(ms(200));
+    assert_eq!(question(&cluster, 0), Some(Question::NotCurrent), "{}", cluster.timeline());
+    let incarnation = cluster.status(0).and_then(|s| s.peer.incarnation);
+    cluster.command(0, Command::ForceCurrent { group: GROUP, incarnation });
+    // It is powered on in spite of the answer, and nothing tells the other of it but the arbiter.
+    cluster.inject(Fault::Isolate(seconds(20)));
+    cluster.run_for(seconds(6));
+    assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
+    cluster.run_for(seconds(10));
+    sound(&cluster);
+    assert_eq!(cluster.actor(GROUP), Some(1), "{}", cluster.timeline());
 }

@@ -50,6 +50,8 @@ fn seeds_from_the_environment_hold_every_invariant() {
         let report = run_scenario(scenario(seed), &options());
         probes.absorb(&report.probes);
         if let Some(failure) = report.failure {
+            // A sweep that is cut short has still told what it found.
+            println!("seed {seed}: {}", failure.broken);
             let key = failure.broken.detail.replace(|c: char| c.is_ascii_digit(), "#");
             failed.entry(format!("{:?} {key}", failure.broken.invariant)).or_default().push(seed);
             first.get_or_insert(failure);

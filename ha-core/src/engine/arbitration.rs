@@ -202,9 +202,10 @@ impl Engine {
         (!answered || verdict != Verdict::Ask(Question::Diverged)).then_some(verdict)
     }
 
-    /// The peer took the group over after us and gave it up at once: it cannot run it.
+    /// The peer took the group over after us and gave it up, though it stays: it cannot run it.
     pub(super) fn failed_there(&self, g: GroupId) -> bool {
-        self.group(g).release.is_some_and(|r| !r.forced && r.epoch > self.st.record.group(g).granted)
+        let granted = self.st.record.group(g).granted;
+        self.group(g).release.is_some_and(|r| !r.forced && !r.leaving && r.epoch > granted)
     }
 
     /// Answers the live peer's wish for an epoch: promise, unless a proof of our own is in use.
@@ -214,9 +215,11 @@ impl Engine {
         if !self.st.peer.is_alive() || self.st.peer.incarnation() != Some(w.incarnation) {
             return;
         }
-        if self.group(g).promised == Some(w)
-            || w.epoch < rec.floor.max(rec.granted).next() && self.group(g).promised.is_none()
-        {
+        let gr = self.group(g);
+        // An older word of the peer's, on a slow line, can have taken the promise back: it is given again.
+        let again = gr.promised_before == Some(w);
+        let used = w.epoch <= rec.floor.max(rec.granted) && gr.promised.is_none();
+        if gr.promised == Some(w) || used && !again {
             return;
         }
         if !matches!(self.verdict(g), Some(Verdict::Lose)) || w.epoch <= rec.granted {
@@ -233,6 +236,7 @@ impl Engine {
         }
         let gr = self.gr(g);
         gr.promised = Some(w);
+        gr.promised_before = Some(w);
         gr.release = None;
         gr.owner = None;
         gr.admission = None;

@@ -167,6 +167,8 @@ pub enum Statement {
         final_lsn: Option<Lsn>,
         /// Whether the sender durably consented to its exclusion with it (a handover, rule 10).
         excluded: bool,
+        /// Whether the sender leaves in good order: it could have run the group on.
+        leaving: bool,
     },
     /// May I be granted this epoch? (boot table, rule 7)
     Want {

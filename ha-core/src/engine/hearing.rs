@@ -221,8 +221,9 @@ impl Engine {
                 gr.policy.prepare_heard = Some(now);
             }
             Statement::Ready { group, epoch } => self.gr(group).ready = Some(epoch),
-            Statement::Released { group, epoch, final_lsn, excluded } => {
-                let release = Release { epoch, final_lsn, forced: false, excluded, incarnation: from };
+            Statement::Released { group, epoch, final_lsn, excluded, leaving } => {
+                let release =
+                    Release { epoch, final_lsn, forced: false, excluded, leaving, incarnation: from };
                 self.note_release(group, release);
             }
             Statement::Want { group, epoch, nonce } => {
@@ -274,6 +275,7 @@ impl Engine {
                     final_lsn: None,
                     forced: true,
                     excluded: false,
+                    leaving: false,
                     incarnation: notice.incarnation,
                 };
                 // A guardian says it again and again: nothing of it is about what was granted since.

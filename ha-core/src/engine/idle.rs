@@ -8,6 +8,7 @@ use crate::{Epoch, FenceScope, GroupId, Incarnation, SetRecord, StopProof};
 impl Engine {
     pub(super) fn advance(&mut self, g: GroupId) {
         self.fade_failures(g);
+        self.witness_grant(g);
         self.answer_set_questions(g);
         match self.group(g).role {
             Role::Waiting | Role::Standby => self.advance_idle(g),
@@ -139,7 +140,14 @@ impl Engine {
         let owner = gr.owner.map_or(Epoch(0), |(_, e)| e);
         let release = gr.release.map_or(Epoch(0), |r| r.epoch);
         let data = gr.data.overtaken.unwrap_or(Epoch(0));
-        rec.granted.max(rec.floor).max(claim).max(owner).max(release).max(gr.third.highest).max(data)
+        rec.granted
+            .max(rec.floor)
+            .max(rec.witnessed)
+            .max(claim)
+            .max(owner)
+            .max(release)
+            .max(gr.third.highest)
+            .max(data)
     }
 
     pub(super) fn boot_wait_over(&self) -> bool {
@@ -202,10 +210,7 @@ impl Engine {
                 }
             });
         }
-        if let Some(incarnation) = gr.operator_confirmed {
-            return Some(StopProof::OperatorConfirmed { incarnation });
-        }
-        None
+        gr.operator_confirmed.map(|c| StopProof::OperatorConfirmed { incarnation: c.incarnation })
     }
 
     /// The live new life whose boot ended the old one has not said yet whether it owns the group: it may, by a

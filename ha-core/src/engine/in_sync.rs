@@ -347,7 +347,8 @@ impl Engine {
             return;
         }
         let Some(store) = self.st.peer.store else { return };
-        let theirs = self.st.peer.claims.get(&g).map_or(Generation(0), |c| c.set.generation());
+        // Its record may be of a later generation than ours: it takes none below.
+        let Some(theirs) = self.st.peer.claims.get(&g).map(|c| c.set.generation()) else { return };
         let listed = self.third_record(g).map_or(Generation(0), |r| r.generation);
         let generation = self.st.record.group(g).set.generation().max(theirs).max(listed).next();
         let forgot = self.st.record.peer_store.is_some_and(|known| known != store);

@@ -112,6 +112,9 @@ pub enum Command {
     ForceCurrent {
         /// The group of the question.
         group: GroupId,
+        /// The peer incarnation the question named: the answer says of no other that it will not come back.
+        #[serde(default)]
+        incarnation: Option<Incarnation>,
     },
     /// "Give this copy's own tail up": the answer to a divergence, put to the losing node. The tail goes to
     /// quarantine, nothing is deleted.

@@ -142,7 +142,7 @@ impl Engine {
         self.lease_of_peer_proves(g).then(|| (watch.since + wait).max(bound))
     }
 
-    fn bound_until(&self, g: GroupId) -> Instant {
+    pub(super) fn bound_until(&self, g: GroupId) -> Instant {
         #[cfg(feature = "sabotage")]
         if self.is_broken(super::Sabotage::BreakPromise) {
             return Instant::ZERO;

@@ -2,7 +2,7 @@
 
 use super::machine::Engine;
 use super::policy_state::MoveReason;
-use super::state::{EndedHow, LeaveHow, Leaving, Role, Why};
+use super::state::{Confirmation, EndedHow, LeaveHow, Leaving, Role, Why};
 use super::{Action, ClaimState, Command, EventKind, Question, Refusal, TimeoutEdge};
 use crate::{GroupId, Incarnation, Instant};
 
@@ -14,7 +14,9 @@ impl Engine {
             Command::ConfirmPeerOff { group, incarnation } if self.knows(group) => {
                 self.confirm_peer_off(group, incarnation)
             }
-            Command::ForceCurrent { group } if self.knows(group) => self.force_current(group),
+            Command::ForceCurrent { group, incarnation } if self.knows(group) => {
+                self.force_current(group, incarnation)
+            }
             Command::Surrender { group } if self.knows(group) => self.surrender(group),
             Command::TrustFence => {
                 self.st.fence.liar = false;
@@ -117,11 +119,14 @@ impl Engine {
         }
         match incarnation {
             Some(life) => self.end_life(life, EndedHow::Operator),
-            None => self.gr(g).operator_confirmed = Some(None),
+            None => {
+                let at = self.st.now;
+                self.gr(g).operator_confirmed = Some(Confirmation { incarnation: None, at });
+            }
         }
     }
 
-    fn force_current(&mut self, g: GroupId) {
+    fn force_current(&mut self, g: GroupId, incarnation: Option<Incarnation>) {
         let asked = matches!(
             self.group(g).question,
             Some(
@@ -131,14 +136,14 @@ impl Engine {
                     | Question::ArbiterForgot
             )
         );
-        if !asked || self.st.peer.is_alive() {
+        if !asked || incarnation != self.st.peer.incarnation() || self.st.peer.is_alive() {
             self.emit(EventKind::Refused { why: Refusal::NotAsked });
             return;
         }
-        let peer = self.st.peer.incarnation();
+        let at = self.st.now;
         let gr = self.gr(g);
         gr.forced_current = true;
-        gr.operator_confirmed = gr.operator_confirmed.or(Some(peer));
+        gr.operator_confirmed = gr.operator_confirmed.or(Some(Confirmation { incarnation, at }));
         if self.group_config(g).mirrored {
             self.outbox.push_back(Action::ForceData { group: g });
         }

@@ -92,4 +92,6 @@ mod pair_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod stale_word_tests;
+#[cfg(test)]
 mod third_tests;

@@ -213,7 +213,7 @@ impl Engine {
         let step = match self.group(g).role {
             // What an earlier life left behind is stopped too, however far this one had come.
             Role::Starting { step } if !leftovers => (step + 1).min(self.targets(g)),
-            Role::Stopping { step, .. } => step,
+            Role::Stopping { why: present, step, .. } if !leftovers || present != Why::Restart => step,
             _ => self.targets(g),
         };
         let gr = self.gr(g);
@@ -366,7 +366,8 @@ impl Engine {
         let since = self.st.now;
         let gr = self.gr(g);
         let final_lsn = if mirrored { gr.final_lsn } else { None };
-        gr.released = Some(Released { epoch, final_lsn, excluded, since, overdue: false });
+        let leaving = why == Why::Leaving;
+        gr.released = Some(Released { epoch, final_lsn, excluded, leaving, since, overdue: false });
         gr.role = Role::Standby;
         // Our copy holds everything, and the next owner cannot go on without this life of ours.
         gr.admission = match (set, peer) {

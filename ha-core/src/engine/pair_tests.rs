@@ -20,6 +20,15 @@ pub(super) fn config(mirrored: bool) -> Config {
         .fence(FenceConfig::new(ms(100)))
 }
 
+/// An operation that a node's engine ordered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) node: usize,
+    pub(super) op: OpId,
+    pub(super) target: OpTarget,
+    pub(super) kind: OpKind,
+}
+
 /// A pair whose effects all take one millisecond, and whose mirror is always caught up while the line is there.
 #[derive(Clone)]
 pub(super) struct Pair {
@@ -37,6 +46,8 @@ pub(super) struct Pair {
     pub(super) promoted: [Option<(Epoch, AckRule)>; 2],
     pub(super) log: Vec<(Instant, usize, EventKind)>,
     pub(super) ends: Vec<(usize, Action)>,
+    /// What was ordered of resources and data.
+    pub(super) orders: Vec<Order>,
     lives: u128,
 }
 
@@ -58,6 +69,7 @@ impl Pair {
             promoted: [None, None],
             log: Vec::new(),
             ends: Vec::new(),
+            orders: Vec::new(),
             lives: 1,
         };
         pair.boot(0);
@@ -131,7 +143,8 @@ impl Pair {
                 self.until[n] = until;
                 self.tokens[n] = self.tokens[n].map(|(epoch, _)| (epoch, until));
             }
-            Action::Op { op, kind, epoch, .. } => {
+            Action::Op { op, kind, epoch, target, .. } => {
+                self.orders.push(Order { node: n, op, target, kind });
                 match kind {
                     OpKind::Promote(rule) => self.promoted[n] = Some((epoch, rule)),
                     OpKind::Demote => self.promoted[n] = None,

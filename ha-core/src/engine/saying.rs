@@ -225,8 +225,8 @@ impl Engine {
         if let Some(r) = gr.released
             && (!r.excluded || matches!(durable.set, SetRecord::Out { .. }))
         {
-            let (epoch, final_lsn, excluded) = (r.epoch, r.final_lsn, r.excluded);
-            said.push(Statement::Released { group, epoch, final_lsn, excluded });
+            let super::state::Released { epoch, final_lsn, excluded, leaving, .. } = r;
+            said.push(Statement::Released { group, epoch, final_lsn, excluded, leaving });
         }
         if let Some(p) = gr.promised
             && durable.floor >= p.epoch

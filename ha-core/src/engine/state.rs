@@ -237,7 +237,7 @@ pub(super) struct Group {
     pub question: Option<Question>,
     pub question_repeat: Instant,
     pub forced_current: bool,
-    pub operator_confirmed: Option<Option<Incarnation>>,
+    pub operator_confirmed: Option<Confirmation>,
     // --- the permission (owner) ---
     pub permit: Permit,
     pub suspended: Option<Suspended>,
@@ -255,6 +255,8 @@ pub(super) struct Group {
     pub want: Option<Asking>,
     pub wanted: Option<Wanted>,
     pub promised: Option<Wanted>,
+    /// The last promise of this life, whether it stands or not.
+    pub promised_before: Option<Wanted>,
     // --- switchover ---
     pub switching: Option<Instant>,
     pub prepare: Option<Epoch>,
@@ -309,6 +311,8 @@ pub(super) struct Release {
     pub final_lsn: Option<Lsn>,
     pub forced: bool,
     pub excluded: bool,
+    /// The releasing node leaves, and could have run the group.
+    pub leaving: bool,
     pub incarnation: Incarnation,
 }
 
@@ -318,6 +322,7 @@ pub(super) struct Released {
     pub epoch: Epoch,
     pub final_lsn: Option<Lsn>,
     pub excluded: bool,
+    pub leaving: bool,
     pub since: Instant,
     pub overdue: bool,
 }
@@ -334,6 +339,13 @@ pub(super) struct Wanted {
     pub epoch: Epoch,
     pub nonce: Nonce,
     pub incarnation: Incarnation,
+}
+
+/// An operator said that the peer is off: its life as the question named it, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub(super) struct Confirmation {
+    pub incarnation: Option<Incarnation>,
+    pub at: Instant,
 }
 
 /// A copy's membership: the life that owns, or the life that is admitted, and the generation.
@@ -386,6 +398,7 @@ impl Group {
             want: None,
             wanted: None,
             promised: None,
+            promised_before: None,
             switching: None,
             prepare: None,
             ready: None,

@@ -125,7 +125,16 @@ impl Engine {
         let gr = self.group(g);
         let claim = self.st.peer.claims.get(&g).map_or(Epoch(0), |c| c.epoch);
         let owner = gr.owner.map_or(Epoch(0), |(_, e)| e);
-        gr.third.highest.max(self.st.durable.group(g).granted).max(claim).max(owner)
+        let rec = self.st.durable.group(g);
+        gr.third.highest.max(rec.granted).max(self.st.record.group(g).witnessed).max(claim).max(owner)
+    }
+
+    /// Remembers the newest grant: a third party that was set back is found out by whoever was restarted meanwhile, too.
+    pub(super) fn witness_grant(&mut self, g: GroupId) {
+        let known = self.third_known(g);
+        if self.has_arbiter() && known > self.st.record.group(g).witnessed {
+            self.rec(g).witnessed = known;
+        }
     }
 
     // --- answers ---
@@ -285,6 +294,7 @@ impl Engine {
         let rec = self.rec(g);
         rec.granted = epoch;
         rec.intent = rec.intent.max(epoch);
+        rec.witnessed = rec.witnessed.max(epoch);
         if mirrored {
             rec.set = claim.set;
         }

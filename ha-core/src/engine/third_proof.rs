@@ -41,16 +41,13 @@ impl Engine {
         if let Some(r) = heard {
             return Some(StopProof::Released { epoch: r.epoch, final_lsn: r.final_lsn, forced: r.forced });
         }
+        // Whom this node promised (rule 13) or yielded to may act below the record's epoch, and not know of it.
+        let free = self.peer_is_absent() && gr.promised.is_none() && self.st.now >= self.bound_until(g);
         match record.owner {
-            None => (self.peer_is_absent() && gr.promised.is_none()).then_some(StopProof::Released {
-                epoch,
-                final_lsn: None,
-                forced: false,
-            }),
+            None => free.then_some(StopProof::Released { epoch, final_lsn: None, forced: false }),
             Some(node) if node == self.st.me => {
                 let earlier = record.incarnation != self.st.incarnation;
-                (earlier && self.peer_is_absent() && gr.promised.is_none())
-                    .then_some(StopProof::StillOwner { epoch })
+                (earlier && free).then_some(StopProof::StillOwner { epoch })
             }
             Some(_) => self.end_of_peer(g, record),
         }
@@ -77,8 +74,10 @@ impl Engine {
                 }
             });
         }
-        if let Some(incarnation) = gr.operator_confirmed {
-            return Some(StopProof::OperatorConfirmed { incarnation });
+        // What was granted after the answer, to a life that the operator did not see, is not covered by it.
+        let seen = gr.third.view.map(|v| v.first);
+        if let Some(answer) = gr.operator_confirmed.filter(|c| seen.is_none_or(|first| first <= c.at)) {
+            return Some(StopProof::OperatorConfirmed { incarnation: answer.incarnation });
         }
         (self.lease_ran_out(g) && !self.st.peer.is_alive()).then_some(StopProof::LeaseExpired { epoch })
     }
@@ -133,7 +132,7 @@ impl Engine {
             return true;
         }
         let Some(record) = record.filter(|r| r.epoch > Epoch(0)) else {
-            return self.is_current_for(g, proof);
+            return self.is_current_for(g, proof) && (!gr.third.forgiven || self.needs_no_record(g, proof));
         };
         match proof {
             StopProof::Fenced { scope: FenceScope::Access } => false,
@@ -143,6 +142,17 @@ impl Engine {
             }
             _ => self.is_listed(g, record),
         }
+    }
+
+    /// What the third party has forgotten may be that this copy was excluded. An own record that says *alone*, and the
+    /// word of a peer that was asked or handed over, stand without it.
+    fn needs_no_record(&self, g: GroupId, proof: StopProof) -> bool {
+        self.st.durable.group(g).set.is_alone()
+            || match proof {
+                StopProof::Yielded { .. } | StopProof::NeverStarted | StopProof::StillAlone { .. } => true,
+                StopProof::Released { final_lsn, forced, .. } => final_lsn.is_some() && !forced,
+                _ => false,
+            }
     }
 
     fn is_listed(&self, g: GroupId, record: &OwnerRecord) -> bool {
@@ -174,7 +184,7 @@ impl Engine {
         }
         let own = self.st.durable.group(g).set.generation();
         match self.third_record(g) {
-            None => member,
+            None => member && (!self.group(g).third.forgiven || self.st.durable.group(g).set.is_alone()),
             // A reading from before the admission says nothing of it; a later one that lists others excluded us.
             Some(r) => self.is_listed(g, &r) || member && r.generation < own,
         }

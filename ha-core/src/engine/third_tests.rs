@@ -14,6 +14,13 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+fn config(group: GroupConfig) -> Config {
+    Config::pair("one", "a", "b")
+        .link(LinkConfig::datagram("lan", ms(50), ms(300)))
+        .group(group)
+        .arbiter(ArbiterConfig::new(ArbiterKind::ThirdParty, ms(1000)).with_trusts_host_pauses(true))
+}
+
 struct One {
     engine: Engine,
     now: Instant,
@@ -31,10 +38,7 @@ impl One {
 
     fn boot_after(mut record: NodeRecord, group: GroupConfig, predecessor: Predecessor) -> Self {
         record.init = Some(InitId(1));
-        let config = Config::pair("one", "a", "b")
-            .link(LinkConfig::datagram("lan", ms(50), ms(300)))
-            .group(group)
-            .arbiter(ArbiterConfig::new(ArbiterKind::ThirdParty, ms(1000)).with_trusts_host_pauses(true));
+        let config = config(group);
         let boot = Boot {
             me: NodeId(0),
             incarnation: ME,
@@ -250,5 +254,30 @@ fn shared_data_of_an_own_earlier_life_waits_until_nothing_of_that_life_is_left()
         }
         assert_eq!(swaps(&one), granted, "{predecessor:?}, shared {shared}");
         assert_eq!(one.asks.contains(&Question::NoStopProof), !granted, "{:?}", one.asks);
+    }
+}
+
+/// Whom an earlier life promised to act without the third party may do so below the epoch that the record names, and not
+/// know of it: "mine", or "nobody's", is no reason to begin before the promise is over.
+#[test]
+fn a_promise_binds_whatever_the_record_says_of_this_nodes_own_grant() {
+    for owner in [Some(NodeId(0)), None] {
+        let swapped_after = |promised: bool| {
+            let mut record = NodeRecord::blank(StoreId(1), None);
+            let group = GroupRecord { granted: Epoch(5), promised, ..GroupRecord::default() };
+            record.groups.insert(G, group);
+            let mut one = One::boot(record);
+            let began = one.now;
+            let found = OwnerRecord { owner, ..earlier(5) };
+            while !one.asked.iter().any(|(_, what)| matches!(what, ArbiterRequest::Swap { .. })) {
+                one.answer(ArbiterAnswer::View(view(Some(found), 3)));
+                one.wait(ms(20));
+                assert!(one.now.since(began) < ms(20_000), "{:?}", one.asked);
+            }
+            one.now.since(began)
+        };
+        let wait = config(GroupConfig::new("mail")).takeover_wait().unwrap();
+        assert!(swapped_after(false) < wait);
+        assert!(swapped_after(true) >= wait, "{:?} of {wait:?}", swapped_after(true));
     }
 }

@@ -290,7 +290,7 @@ fn refused(input: &Input, before: &Outline, after: &Outline) -> Option<GroupId> 
         return match command {
             Command::Switchover(group) | Command::ClearFailures(group) => Some(*group),
             Command::ConfirmPeerOff { group, .. }
-            | Command::ForceCurrent { group }
+            | Command::ForceCurrent { group, .. }
             | Command::Surrender { group } => Some(*group),
             _ => None,
         };

@@ -73,7 +73,7 @@ fn answers(question: Question, group: GroupId, incarnation: Option<crate::Incarn
     let force = || {
         Answer::new(
             "force-current",
-            Some(Command::ForceCurrent { group }),
+            Some(Command::ForceCurrent { group, incarnation }),
             "make sure that the peer cannot come back meanwhile; then this node serves with its own copy",
             "whatever was acknowledged on the other copy alone is not served; it stays on that copy's disk, and becomes a divergence when it returns",
         )

@@ -56,9 +56,9 @@ pub(super) enum Event {
     Fault(Fault),
     Mend { healing: u32, what: Mending },
     Operator,
-    Confirm { node: usize, group: GroupId, incarnation: Option<Incarnation> },
+    Confirm { node: usize, group: GroupId, incarnation: Option<Incarnation>, cycle: u32 },
     Trust { node: usize },
-    Force { node: usize, group: GroupId },
+    Force { node: usize, group: GroupId, incarnation: Option<Incarnation>, cycle: u32 },
     Mended { node: usize, group: GroupId },
     Heal,
     Poll { task: u64 },
@@ -365,9 +365,13 @@ impl Cluster {
             Event::Fault(fault) => self.fault(fault),
             Event::Mend { healing, what } => self.mend(healing, what),
             Event::Operator => self.operator(),
-            Event::Confirm { node, group, incarnation } => self.confirm_off(node, group, incarnation),
+            Event::Confirm { node, group, incarnation, cycle } => {
+                self.confirm_off(node, group, incarnation, cycle);
+            }
             Event::Trust { node } => self.trust_fence(node),
-            Event::Force { node, group } => self.command(node, Command::ForceCurrent { group }),
+            Event::Force { node, group, incarnation, cycle } => {
+                self.force_copy(node, group, incarnation, cycle);
+            }
             Event::Mended { node, group } => {
                 self.command(node, Command::ClearFailures(group));
                 self.end_policies(node);

@@ -77,8 +77,14 @@ impl Cluster {
             return;
         }
         let permits = process.permits.clone();
+        let now = n.clock.local(self.now);
         for group in 0..self.nodes[node].running.len() {
-            if permits.at(group, ran).is_none() {
+            // Whoever renews it stopped: the kernel ended it in its own time.
+            let lifetime = self.scenario.configs[node].groups[group].address_lifetime;
+            let expiry = crate::timing::address_expiry(lifetime);
+            let expired =
+                permits.valid(group).is_some_and(|(_, until)| !lifetime.is_zero() && until + expiry <= now);
+            if expired || permits.at(group, ran).is_none() {
                 self.nodes[node].running[group].iter_mut().for_each(|r| r.serves = false);
             }
         }

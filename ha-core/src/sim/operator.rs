@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub struct Answers {
     /// Since when a question stands (true time), by node and group.
     standing: BTreeMap<(usize, GroupId), (Question, u64, u64)>,
+    /// The power cycle in which a node is kept off, as an answer will rest on it.
+    kept_off: [Option<u32>; 2],
     /// When an operator last gave an answer (true time).
     pub latest: u64,
     /// All was well at some time after the recovery.
@@ -69,8 +71,8 @@ impl Cluster {
         match question {
             Question::NoStopProof | Question::NoExclusionProof | Question::Unconfirmed => {
                 let away = self.rng.range(4000, 8000) * MS;
-                self.power_off(1 - node, away);
-                self.after(2500 * MS, Event::Confirm { node, group, incarnation: peer });
+                let cycle = self.keep_off(1 - node, away);
+                self.after(2500 * MS, Event::Confirm { node, group, incarnation: peer, cycle });
             }
             Question::PeerAbsent => self.bring_back(1 - node),
             Question::NotCurrent => {
@@ -79,7 +81,7 @@ impl Cluster {
                 if other.record.group(group).set.is_alone() || (other.process.is_none() && !other.blank) {
                     self.bring_back(1 - node);
                 } else {
-                    self.force(node, group);
+                    self.force(node, group, peer);
                 }
             }
             // The owner goes on, if there is one; the other gives its own tail up.
@@ -110,9 +112,27 @@ impl Cluster {
         }
     }
 
+    /// Powers a node off on which an answer will rest; the power cycle in which it is off.
+    fn keep_off(&mut self, node: usize, away: u64) -> u32 {
+        self.power_off(node, away);
+        let cycle = self.nodes[node].cycle;
+        self.answers.kept_off[node] = Some(cycle);
+        cycle
+    }
+
+    /// The answer is about to be given: whether the node is still off, and was so all the time.
+    fn was_off_since(&mut self, node: usize, cycle: u32) -> bool {
+        self.answers.kept_off[node] = None;
+        !self.nodes[node].power && self.nodes[node].cycle == cycle
+    }
+
     fn bring_back(&mut self, node: usize) {
         let n = &self.nodes[node];
         let cycle = n.cycle;
+        if self.answers.kept_off[node] == Some(cycle) {
+            // Another group's answer rests on it.
+            return;
+        }
         if n.power {
             self.restart_after(node, 100 * MS);
         } else {
@@ -121,10 +141,10 @@ impl Cluster {
     }
 
     /// "Use this copy": the other one is powered off meanwhile, as the question says.
-    fn force(&mut self, node: usize, group: GroupId) {
+    fn force(&mut self, node: usize, group: GroupId, incarnation: Option<Incarnation>) {
         let away = self.rng.range(5000, 8000) * MS;
-        self.power_off(1 - node, away);
-        self.after(3 * SECOND, Event::Force { node, group });
+        let cycle = self.keep_off(1 - node, away);
+        self.after(3 * SECOND, Event::Force { node, group, incarnation, cycle });
     }
 
     /// Gives a command to the engine of `node` (0 or 1), if one runs.
@@ -134,9 +154,27 @@ impl Cluster {
         }
     }
 
-    pub(super) fn confirm_off(&mut self, node: usize, group: GroupId, incarnation: Option<Incarnation>) {
-        if !self.nodes[1 - node].power {
+    pub(super) fn confirm_off(
+        &mut self,
+        node: usize,
+        group: GroupId,
+        incarnation: Option<Incarnation>,
+        cycle: u32,
+    ) {
+        if self.was_off_since(1 - node, cycle) {
             self.command(node, Command::ConfirmPeerOff { group, incarnation });
+        }
+    }
+
+    pub(super) fn force_copy(
+        &mut self,
+        node: usize,
+        group: GroupId,
+        incarnation: Option<Incarnation>,
+        cycle: u32,
+    ) {
+        if self.was_off_since(1 - node, cycle) {
+            self.command(node, Command::ForceCurrent { group, incarnation });
         }
     }
 

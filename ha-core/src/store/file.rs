@@ -20,7 +20,7 @@ const LONGEST_BYTES: usize = 16 << 20;
 /// A node's durable record in one preallocated file of two alternating slots.
 ///
 /// Saving overwrites the older slot and syncs once, so it needs no space and never harms the newest
-/// acknowledged record. Only one process at a time can have it open. A new store has room for 76 groups;
+/// acknowledged record. Only one process at a time can have it open. A new store has room for 63 groups;
 /// [`StateStore::make_room`] makes it larger.
 ///
 /// ```

@@ -27,6 +27,8 @@ const PROMISED: u8 = 0x80;
 /// Beside the kind of set: services that run without an engine, this node's and its peer's.
 const DETACHED: u8 = 0x40;
 const SPARES: u8 = 0x20;
+/// Beside the kind of set: a third party's newest grant.
+const WITNESSED: u8 = 0x10;
 
 /// The record as bytes. Equal records give equal bytes.
 pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
@@ -46,9 +48,13 @@ pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
         put_number(&mut out, group.floor.0);
         let beside = PROMISED * u8::from(group.promised)
             + DETACHED * u8::from(group.detached.is_some())
-            + SPARES * u8::from(group.spares.is_some());
+            + SPARES * u8::from(group.spares.is_some())
+            + WITNESSED * u8::from(group.witnessed > Epoch(0));
         put_set(&mut out, &group.set, beside);
         group.detached.iter().chain(&group.spares).for_each(|d| put_detachment(&mut out, d));
+        if group.witnessed > Epoch(0) {
+            put_number(&mut out, group.witnessed.0);
+        }
     }
     if !record.policy.is_silent() {
         put_policy(&mut out, &record.policy);
@@ -203,11 +209,15 @@ impl Reader<'_> {
         let intent = Epoch(self.number()?);
         let floor = Epoch(self.number()?);
         let kind = self.byte()?;
-        let set = self.set(kind & !(PROMISED | DETACHED | SPARES))?;
+        let set = self.set(kind & !(PROMISED | DETACHED | SPARES | WITNESSED))?;
         let detached = if kind & DETACHED != 0 { Some(self.detachment()?) } else { None };
         let spares = if kind & SPARES != 0 { Some(self.detachment()?) } else { None };
+        let witnessed = if kind & WITNESSED != 0 { Epoch(self.number()?) } else { Epoch(0) };
+        if kind & WITNESSED != 0 && witnessed == Epoch(0) {
+            return Err("a grant of epoch 0");
+        }
         let promised = kind & PROMISED != 0;
-        Ok(GroupRecord { granted, intent, floor, set, promised, detached, spares })
+        Ok(GroupRecord { granted, intent, floor, witnessed, set, promised, detached, spares })
     }
 
     fn detachment(&mut self) -> Result<Detachment, &'static str> {
@@ -242,6 +252,7 @@ mod tests {
             granted: Epoch(granted),
             intent: Epoch(granted + 1),
             floor: Epoch(1 << 32),
+            witnessed: Epoch(0),
             set,
             promised: false,
             detached: None,
@@ -324,6 +335,18 @@ mod tests {
         let differing: Vec<_> = plain.iter().zip(&promised).filter(|(a, b)| a != b).collect();
         assert_eq!((plain.len(), differing), (promised.len(), vec![(&2, &0x82)]));
         assert_eq!(decode(&promised), Ok(record));
+    }
+
+    #[test]
+    fn a_third_partys_grant_takes_a_bit_beside_the_set_and_a_number() {
+        let mut record = full();
+        let group = GroupRecord { witnessed: Epoch(300), ..record.group(GroupId(10)) };
+        record.groups.insert(GroupId(10), group);
+        let bytes = encode(&record);
+        assert_eq!(bytes[bytes.len() - 3..], [0x10, 0xac, 0x02]);
+        assert_eq!(decode(&bytes), Ok(record));
+        let nothing = [&bytes[..bytes.len() - 2], &[0]].concat();
+        assert_eq!(decode(&nothing), Err("a grant of epoch 0"));
     }
 
     #[test]

@@ -71,6 +71,10 @@ pub struct GroupRecord {
     pub intent: Epoch,
     /// No grant of this node may use an epoch up to here: promises given, grants heard of, amnesia jumps.
     pub floor: Epoch,
+    /// The newest grant that a third party is known to have made: told by it, or heard of its owner. It has forgotten
+    /// if it tells of an older one. Zero without a third party.
+    #[serde(default)]
+    pub witnessed: Epoch,
     /// The mirror's in-sync set.
     pub set: SetRecord,
     /// An owner without its arbiter may act on this node's promise: after a boot no lease is judged before a whole
@@ -89,7 +93,7 @@ impl GroupRecord {
     /// The highest epoch that this record knows of.
     #[must_use]
     pub fn highest(&self) -> Epoch {
-        self.granted.max(self.intent).max(self.floor)
+        self.granted.max(self.intent).max(self.floor).max(self.witnessed)
     }
 
     /// Whether nothing was ever granted, intended, promised or mirrored.

@@ -154,11 +154,15 @@ fn value(statement: &Statement, out: &mut impl Sink) {
         | Statement::Ready { group, epoch }
         | Statement::Serves { group, epoch }
         | Statement::Unspare { group, epoch } => grant(out, group, epoch),
-        Statement::Released { group, epoch, final_lsn, excluded } => {
+        Statement::Released { group, epoch, final_lsn, excluded, leaving } => {
             grant(out, group, epoch);
             out.byte(u8::from(excluded) | u8::from(final_lsn.is_some()) << 1);
             if let Some(lsn) = final_lsn {
                 out.varint(lsn.0);
+            }
+            // Behind what older programs know: to them it is a release as any other.
+            if leaving {
+                out.byte(1);
             }
         }
         Statement::Policy { scope, flags } => {
@@ -315,7 +319,8 @@ fn decode_about_grant(kind: u8, r: &mut Reader<'_>) -> Option<Said> {
                 return Some(Said::Unknown);
             }
             let final_lsn = if flags & 2 == 0 { None } else { Some(Lsn(r.varint()?)) };
-            Statement::Released { group, epoch, final_lsn, excluded: flags & 1 != 0 }
+            let leaving = !r.is_empty() && r.byte()? & 1 != 0;
+            Statement::Released { group, epoch, final_lsn, excluded: flags & 1 != 0, leaving }
         }
         _ => return Some(Said::Unknown),
     }))

@@ -38,7 +38,7 @@ fn s003_a_alone_with_b_never_seen_asks_and_serves_when_its_operator_says_so() {
     cluster.run_for(seconds(10));
     nobody(&cluster, MAIL);
     asks(&cluster, 0, MAIL, Question::PeerAbsent);
-    cluster.command(0, Command::ForceCurrent { group: MAIL });
+    use_this_copy(&mut cluster, 0);
     cluster.run_for(seconds(3));
     owns(&cluster, 0, MAIL);
     nobody_shot(&cluster);

@@ -40,11 +40,33 @@ fn s075_an_operator_may_override_and_is_served_from_the_copy_that_is_behind() {
     let mut cluster = behind();
     after(&mut cluster, &[Fault::PowerLoss(0, seconds(60))], seconds(6));
     asks(&cluster, 1, MAIL, Question::NotCurrent);
-    cluster.command(1, Command::ForceCurrent { group: MAIL });
+    use_this_copy(&mut cluster, 1);
     cluster.run_for(seconds(3));
     owns(&cluster, 1, MAIL);
     proven_by(&cluster, 1, MAIL, "OperatorConfirmed");
     protected(&cluster, 1, MAIL, Protection::Standalone);
+}
+
+/// The peer came back and was lost again while the operator thought: the answer is about a life that is over.
+#[test]
+fn s075_an_answer_to_the_question_about_an_earlier_life_is_refused() {
+    let mut cluster = behind();
+    after(&mut cluster, &[Fault::PowerLoss(0, seconds(8))], seconds(6));
+    asks(&cluster, 1, MAIL, Question::NotCurrent);
+    let seen = cluster.status(1).and_then(|s| s.peer.incarnation);
+    cluster.inject(Fault::CutMirror(Cut::Both, seconds(20)));
+    cluster.run_for(seconds(6));
+    owns(&cluster, 0, MAIL);
+    after(&mut cluster, &[Fault::Isolate(seconds(20))], seconds(1));
+    after(&mut cluster, &[Fault::PowerLoss(0, seconds(60))], seconds(6));
+    asks(&cluster, 1, MAIL, Question::NotCurrent);
+    cluster.command(1, Command::ForceCurrent { group: MAIL, incarnation: seen });
+    cluster.run_for(seconds(3));
+    nobody(&cluster, MAIL);
+    asks(&cluster, 1, MAIL, Question::NotCurrent);
+    use_this_copy(&mut cluster, 1);
+    cluster.run_for(seconds(3));
+    owns(&cluster, 1, MAIL);
 }
 
 /// Both went on alone: a question, and nothing is thrown away before it is answered.
@@ -52,7 +74,7 @@ fn s075_an_operator_may_override_and_is_served_from_the_copy_that_is_behind() {
 fn s077_copies_that_were_both_written_ask_and_the_loser_goes_to_quarantine_only_on_an_operators_word() {
     let mut cluster = behind();
     after(&mut cluster, &[Fault::PowerLoss(0, seconds(12))], seconds(5));
-    cluster.command(1, Command::ForceCurrent { group: MAIL });
+    use_this_copy(&mut cluster, 1);
     cluster.run_for(seconds(4));
     owns(&cluster, 1, MAIL);
     cluster.run_for(seconds(10));

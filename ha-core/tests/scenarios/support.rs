@@ -1,7 +1,7 @@
 //! A pair to break, and what is asked of it afterwards.
 
 use ha_core::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig, TimingConfig};
-use ha_core::engine::{EventKind, GroupStatus, Protection, Question, RoleName};
+use ha_core::engine::{Command, EventKind, GroupStatus, Protection, Question, RoleName};
 use ha_core::sim::{Cluster, Fault, Options, Scenario, What};
 use ha_core::{ExclusionProof, GroupId, NodeId, StopProof};
 use std::time::Duration;
@@ -15,6 +15,12 @@ pub const fn ms(n: u64) -> Duration {
 
 pub const fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// An operator looks at the question of the mail group and answers "use this copy".
+pub fn use_this_copy(cluster: &mut Cluster, node: usize) {
+    let incarnation = cluster.status(node).and_then(|s| s.peer.incarnation);
+    cluster.command(node, Command::ForceCurrent { group: MAIL, incarnation });
 }
 
 /// An address and a service.

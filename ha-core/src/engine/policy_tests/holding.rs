@@ -90,6 +90,22 @@ fn what_the_other_node_cannot_run_comes_back_to_the_one_that_stands_by() {
     assert_eq!(duo.grants(0).len(), 2, "there and back, once: {:#?}", duo.log);
 }
 
+/// A release for want of a better node is another thing: the owner could run the group, and leaves.
+#[test]
+fn a_node_that_stands_by_takes_nothing_from_a_peer_that_leaves_in_good_order() {
+    let mut duo = two_groups();
+    duo.command(A, standby(0, true));
+    duo.run(seconds(2));
+    assert_eq!(duo.serving(0), Some(B), "{:#?}", duo.log);
+    duo.command(B, Command::Shutdown);
+    duo.run(seconds(4));
+    assert_eq!([duo.serving(0), duo.serving(1)], [None; 2], "{:#?}", duo.log);
+    assert_eq!(duo.status(A, 0).question, Some(Question::HeldByPolicy), "{:#?}", duo.log);
+    duo.command(A, standby(0, false));
+    duo.run(seconds(1));
+    assert_eq!([duo.serving(0), duo.serving(1)], [Some(A); 2], "{:#?}", duo.log);
+}
+
 #[test]
 fn orders_outlive_both_nodes() {
     let mut duo = two_groups();

@@ -175,9 +175,9 @@ fn relative(statement: Statement, bases: &[Lsn]) -> Statement {
         Statement::Claim { group, epoch, state, set, lsn, highest } => {
             Statement::Claim { group, epoch, state, set, lsn: from(group, lsn), highest }
         }
-        Statement::Released { group, epoch, final_lsn, excluded } => {
+        Statement::Released { group, epoch, final_lsn, excluded, leaving } => {
             let final_lsn = final_lsn.map(|lsn| from(group, lsn));
-            Statement::Released { group, epoch, final_lsn, excluded }
+            Statement::Released { group, epoch, final_lsn, excluded, leaving }
         }
         other => other,
     }

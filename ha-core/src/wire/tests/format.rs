@@ -148,6 +148,7 @@ fn any_statement() -> impl Strategy<Value = Statement> {
                 epoch,
                 final_lsn: lsn.map(Lsn),
                 excluded: nonce.0.is_multiple_of(2),
+                leaving: nonce.0.is_multiple_of(3),
             },
         }
     });

@@ -126,7 +126,7 @@ fn every_statement() -> Vec<Statement> {
         Statement::Confirmed { group, epoch, nonce },
         Statement::Prepare { group, epoch },
         Statement::Ready { group, epoch },
-        Statement::Released { group, epoch, final_lsn: Some(lsn), excluded: true },
+        Statement::Released { group, epoch, final_lsn: Some(lsn), excluded: true, leaving: true },
         Statement::Want { group, epoch, nonce },
         Statement::Yielded { group, epoch, nonce },
         Statement::Policy {

@@ -1,0 +1,114 @@
+//! Words that come late, or not yet: an older claim after a newer one, a life whose claim was not heard, a release while
+//! something of an earlier life still runs.
+
+use super::pair_tests::{Order, Pair, config};
+use super::*;
+use crate::*;
+use std::time::Duration;
+
+const GROUP: GroupId = GroupId(0);
+const SERIAL: LinkId = LinkId(1);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn claims_on_the_line(input: &Input) -> bool {
+    let claims = |s: &Statement| matches!(s, Statement::Claim { state: ClaimState::Owner, .. });
+    matches!(input, Input::Beat { link: SERIAL, beat } if beat.statements.iter().any(claims))
+}
+
+/// "I own it", under way on the serial line to the second node; what follows it on that line is lost.
+fn held_back(pair: &mut Pair) -> Input {
+    loop {
+        pair.run(ms(1));
+        let under_way = pair.in_flight.iter().find(|(_, to, i)| *to == 1 && claims_on_the_line(i));
+        if let Some((at, to, input)) = under_way.cloned() {
+            pair.in_flight.retain(|entry| *entry != (at, to, input.clone()));
+            pair.cut.insert((0, SERIAL.0));
+            return input;
+        }
+    }
+}
+
+/// The owner released to a node that lost its power, and was back before anybody noticed. Its promise, which lets the
+/// former owner act again, met an older "I own it" of that one.
+#[test]
+fn a_promise_that_an_older_word_took_back_is_given_again() {
+    let mut pair = Pair::settled(config(true));
+    pair.feed(0, Input::Command(Command::Switchover(GROUP)));
+    while pair.status(0).role != RoleName::Standby {
+        pair.run(ms(1));
+    }
+    pair.kill(1);
+    pair.run(ms(50));
+    pair.boot(1);
+    pair.run(ms(1500));
+    let old = held_back(&mut pair);
+    let promised = |pair: &Pair| pair.records[1].group(GROUP).floor;
+    let before = promised(&pair);
+    while promised(&pair) == before {
+        pair.run(ms(1));
+    }
+    pair.feed(1, old);
+    pair.run(ms(1000));
+    assert_eq!(pair.status(0).role, RoleName::Active, "{:#?}", pair.log);
+}
+
+/// A narrow line says one thing at a time: a copy can be caught up before its claim was heard. Its record is of a later
+/// generation than the owner's, as an operator made a node serve that had forgotten.
+#[test]
+fn a_copy_is_admitted_above_its_own_generation_which_must_have_been_heard() {
+    let mut pair = Pair::settled(config(true));
+    pair.kill(1);
+    pair.run(ms(400));
+    let later = SetRecord::Both { generation: Generation(9) };
+    pair.records[1].groups.entry(GROUP).or_default().set = later;
+    pair.boot(1);
+    for _ in 0..100 {
+        let beats = pair.in_flight.iter_mut().filter(|(_, to, _)| *to == 0);
+        for (_, _, input) in beats {
+            if let Input::Beat { beat, .. } = input {
+                beat.statements.retain(|s| !matches!(s, Statement::Claim { .. }));
+            }
+        }
+        pair.run(ms(1));
+    }
+    pair.run(ms(1000));
+    assert_eq!(pair.status(0).protection, Protection::Full, "{:#?}", pair.log);
+    assert_eq!(pair.status(1).set, SetRecord::Both { generation: Generation(10) });
+}
+
+/// An earlier life's service ran on; this life was granted the group, could not promote its copy, and had to hand over:
+/// "released" is said when the service was stopped, although this life never started it.
+#[test]
+fn what_an_earlier_life_left_running_is_stopped_before_a_release_whatever_had_failed() {
+    let mut pair = Pair::settled(config(true));
+    pair.kill(0);
+    pair.kill(1);
+    pair.boot_after(0, Predecessor::Leftovers);
+    pair.boot(1);
+    pair.orders.clear();
+    let failed = |pair: &mut Pair| {
+        let promotion = pair.orders.iter().find(|o| o.node == 0 && matches!(o.kind, OpKind::Promote(_)));
+        let Some(op) = promotion.map(|o| o.op) else { return false };
+        for (_, _, input) in &mut pair.in_flight {
+            if let Input::OpDone { op: done, result } = input
+                && *done == op
+            {
+                *result = OpResult::Failed;
+                return true;
+            }
+        }
+        false
+    };
+    while !failed(&mut pair) {
+        pair.run(ms(1));
+    }
+    pair.run(ms(1));
+    assert_eq!(pair.status(0).role, RoleName::Stopping, "{:#?}", pair.log);
+    pair.feed(0, Input::Command(Command::Shutdown));
+    pair.run(ms(500));
+    let stopped = |o: &Order| o.node == 0 && o.kind == OpKind::Stop && o.target == OpTarget::Resource(0);
+    assert!(pair.orders.iter().any(stopped), "{:#?}\n{:#?}", pair.orders, pair.log);
+}
