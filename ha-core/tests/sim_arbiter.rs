@@ -263,6 +263,27 @@ fn a_taker_that_restarts_waits_for_the_address_again() {
     hold(&[1_000_374, 1_001_478]);
 }
 
+/// Its kernel took it, though whoever renews it did not run: killed seconds later, the owner leaves no address behind (I8).
+#[test]
+fn the_address_of_a_stopped_owner_is_gone_when_its_group_is_taken_over() {
+    let mut config = config(Data::None, true);
+    config.groups[0].address_lifetime = ms(700);
+    for late in 0..60 {
+        let mut cluster = cluster(12, config.clone());
+        cluster.inject(Fault::PauseTree(0, seconds(10)));
+        // From before the taker's start to after it: that is when two addresses are noticed.
+        cluster.run_for(ms(1500 + late * 100));
+        cluster.inject(Fault::KillTree(0, seconds(3)));
+        cluster.run_for(ms(1500));
+        sound(&cluster);
+    }
+}
+
+#[test]
+fn what_five_seeds_showed_is_mended() {
+    hold(&[32_007_185, 32_009_467, 33_000_443, 33_007_469, 33_008_102]);
+}
+
 /// During a change of the lease, or by mistake: the owner's lease outlives what the taker waits for.
 #[test]
 fn of_two_leases_the_shorter_one_is_no_proof_and_the_longer_one_is() {
