@@ -8,11 +8,11 @@ mod netns_space;
 use announce_lab::{CLIENT, Host, Lab, VIRTUAL, until};
 use ha_core::engine::Health;
 use ha_core::{Epoch, StopProof};
-use ha_vip::VirtualIp;
 use ha_vip::announce::Announcer;
 use ha_vip::conflict::{Conflict, Policy};
 use ha_vip::kernel::NetNamespace;
 use ha_vip::linux::LinuxBuilder;
+use ha_vip::{MacAddress, Nic, VirtualIp};
 use netns_space::serving::{Serving, specs};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -75,6 +75,29 @@ fn the_owner_has_the_last_word_after_a_foreign_claim() {
     until("the conflict is named", || heard.lock().unwrap().iter().any(|c| c.mac == lab.b.mac));
     until("the client believes the owner", || lab.client_believes(VIRTUAL.into()) == Some(lab.a.mac));
     a.must_be(Health::Running);
+}
+
+/// The kernel answers and asks for an address on each interface that it has on the segment.
+#[test]
+#[ignore = "needs network namespaces"]
+fn what_another_interface_of_the_same_node_says_is_no_foreign_claim() {
+    let lab = Lab::new();
+    let mac = MacAddress([2, 0x77, 0, 0, 0, 0x99]);
+    lab.a.ip(&format!("link add lan1 address {mac} type veth peer name pa2 netns {}", lab.bridge.name));
+    lab.bridge.ip("link set pa2 master br0 up");
+    lab.a.ip("link set lan1 up");
+    let index = lab.a.ip("-o link show dev lan1").split(':').next().unwrap().parse().unwrap();
+    let other = Nic { index, name: "lan1".into(), mac, mtu: 1500 };
+    let heard: Arc<Mutex<Vec<Conflict>>> = Arc::default();
+    let told = Arc::clone(&heard);
+    let a = served(on(&lab.a).conflicts(Arc::new(move |c: &Conflict| told.lock().unwrap().push(c.clone()))));
+    a.start().unwrap();
+    let announcer = Announcer::builder().namespace(lab.a.space()).start().unwrap();
+    announcer.announce_now(&other, VIRTUAL.into()).unwrap();
+    // On one bridge: when the later claim is heard, the earlier one was.
+    claim(&lab.b);
+    until("the foreign claim is named", || heard.lock().unwrap().iter().any(|c| c.mac == lab.b.mac));
+    assert!(heard.lock().unwrap().iter().all(|c| c.mac != mac), "{:?}", heard.lock().unwrap());
 }
 
 #[test]

@@ -107,8 +107,9 @@ impl Voice {
 
     /// Whether somebody else has one of the addresses: his link-layer address. Waits as long as the probes take.
     pub(crate) fn probe(&self, placed: &[Placed]) -> Option<(IpAddr, MacAddress)> {
+        let own = own_macs(&self.namespace);
         let ask = |one: &Placed| {
-            let answer = probe(&self.namespace, &one.nic, one.address.address, self.plan.probing, &[]);
+            let answer = probe(&self.namespace, &one.nic, one.address.address, self.plan.probing, &own);
             (one.address.address, answer)
         };
         let answers: Vec<_> = std::thread::scope(|scope| {
@@ -154,7 +155,13 @@ impl Voice {
         let mut watchers = locked(&self.watchers);
         let hears = watchers.get(&nic.index).is_some_and(|w| !matches!(w.state(), WatcherState::Lost { .. }));
         if !hears {
-            let watcher = Watcher::start(&self.namespace, nic, self.plan.policy, &[], self.sink())?;
+            let watcher = Watcher::start(
+                &self.namespace,
+                nic,
+                self.plan.policy,
+                &own_macs(&self.namespace),
+                self.sink(),
+            )?;
             // An interface that was made anew leaves a watcher behind that hears nothing any more.
             watchers.retain(|_, w| !matches!(w.state(), WatcherState::Lost { .. }));
             watchers.insert(nic.index, watcher);
@@ -224,6 +231,16 @@ impl Namespace for NetNamespace {
     fn forwards_ipv6(&self, interface: &str) -> std::io::Result<bool> {
         self.inside(|| crate::packet::forwards_ipv6(interface)).map_err(std::io::Error::other)?
     }
+}
+
+/// Of every interface here: with two of them on one segment the kernel speaks for an address on either.
+fn own_macs(namespace: &NetNamespace) -> Vec<MacAddress> {
+    let links = Rtnetlink::open(namespace).and_then(|mut kernel| kernel.links());
+    let links = links.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the node's other interfaces are not known: their words count as foreign claims");
+        Vec::new()
+    });
+    links.into_iter().filter(|link| !link.is_loopback).map(|link| link.nic.mac).collect()
 }
 
 /// Those that the kernel knows on an interface, for announcements to each of them.
