@@ -279,9 +279,21 @@ fn the_address_of_a_stopped_owner_is_gone_when_its_group_is_taken_over() {
     }
 }
 
+/// A promise must be durable before it is said: a peer whose record cannot be written is none that is well (rule 13).
 #[test]
-fn what_five_seeds_showed_is_mended() {
-    hold(&[32_007_185, 32_009_467, 33_000_443, 33_007_469, 33_008_102]);
+fn an_owner_whose_peer_cannot_write_its_promise_down_is_suspended_without_an_arbiter() {
+    let mut cluster = cluster(13, config(Data::None, true));
+    cluster.inject(Fault::DiskStalls(1, seconds(4)));
+    cluster.inject(Fault::ArbiterDown(seconds(6)));
+    cluster.run_for(seconds(10));
+    sound(&cluster);
+    assert!(happened(&cluster, |e| matches!(e, EventKind::Role { role: RoleName::Suspended, .. })));
+    assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
+}
+
+#[test]
+fn what_six_seeds_showed_is_mended() {
+    hold(&[32_007_185, 32_009_467, 33_000_443, 33_007_469, 33_008_102, 34_007_753]);
 }
 
 /// During a change of the lease, or by mistake: the owner's lease outlives what the taker waits for.

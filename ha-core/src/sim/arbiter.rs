@@ -260,7 +260,8 @@ impl Cluster {
         let then = self.now.saturating_sub(WELL);
         let nodes = self.nodes.iter().all(|n| {
             let runs = n.process.as_ref().is_some_and(|p| !p.paused && p.healthy_since <= then && !p.leaving);
-            runs && !n.stalled && n.slow_disk.is_none() && n.disturbed <= then
+            let writes = n.slow_disk.is_none() && n.stalled_until <= then;
+            runs && writes && !n.stalled && n.disturbed <= then
         });
         let links = &self.scenario.configs[0].links;
         let clear = (0..links.len())
