@@ -84,6 +84,12 @@ pub use snapshot::{EngineSnapshot, SnapshotMismatch};
 pub use status::*;
 
 #[cfg(test)]
+mod confirmation_tests;
+#[cfg(test)]
+mod consent_tests;
+#[cfg(test)]
+mod diverged_tests;
+#[cfg(test)]
 mod explore_tests;
 #[cfg(test)]
 mod leftover_tests;

@@ -150,19 +150,29 @@ const fn done(failed: bool) -> OpResult {
 
 #[cfg(test)]
 mod tests {
-    use crate::GroupId;
+    use super::{Op, ResourceFault};
     use crate::config::{Config, FenceConfig, GroupConfig, LinkConfig, ResourceConfig};
+    use crate::engine::{AckRule, OpKind, OpTarget};
     use crate::sim::invariant::{Invariant, one_address};
     use crate::sim::{Cluster, Fault, Options, Scenario};
+    use crate::{Epoch, Generation, GroupId, OpId};
     use std::time::Duration;
 
     const GROUP: GroupId = GroupId(0);
 
     fn served() -> Cluster {
+        served_with(|mail| mail)
+    }
+
+    fn mirrored() -> Cluster {
+        served_with(GroupConfig::mirrored)
+    }
+
+    fn served_with(edit: fn(GroupConfig) -> GroupConfig) -> Cluster {
         let config = Config::pair("left", "a", "b")
             .link(LinkConfig::datagram("net", Duration::from_millis(50), Duration::from_millis(250)))
             .fence(FenceConfig::new(Duration::from_millis(200)))
-            .group(GroupConfig::new("mail").then(ResourceConfig::new("address")));
+            .group(edit(GroupConfig::new("mail").then(ResourceConfig::new("address"))));
         let mut cluster = Cluster::new(Scenario::quiet(1, config), Options::default());
         cluster.run_for(Duration::from_secs(4));
         assert_eq!(cluster.actor(GROUP), Some(0));
@@ -189,5 +199,24 @@ mod tests {
         assert_eq!(cluster.actor(GROUP), Some(0), "{}", cluster.timeline());
         cluster.set_token(0, 0, crate::engine::Permission::Revoked);
         assert!(!cluster.answering(0, 0), "its own ends with its permission");
+    }
+
+    /// A promotion hung, was given up, and the copy was demoted: it must not come back as an owner's, with the old rule.
+    #[test]
+    fn a_promotion_that_was_given_up_does_not_take_effect_after_the_demotion_that_followed_it() {
+        let mut cluster = mirrored();
+        let life = cluster.nodes[1].process.as_ref().unwrap().life;
+        let rule = AckRule::Both(Generation(2));
+        let deadline = cluster.local(1) + Duration::from_millis(300);
+        cluster.nodes[1].data_quirks[0].quirks.push(ResourceFault::PromoteHangs);
+        for (id, kind) in [(9001, OpKind::Promote(rule)), (9002, OpKind::Demote)] {
+            let (target, epoch) = (OpTarget::Data, Epoch(2));
+            let op = Op { group: GROUP, target, kind, epoch, fails: false, cancelled: false };
+            cluster.op_starts(1, life, OpId(id), op, deadline);
+        }
+        cluster.run_for(Duration::from_secs(5));
+        let process = cluster.nodes[1].process.as_ref().unwrap();
+        assert!(process.ops.is_empty());
+        assert!(process.data[0].primary.is_none(), "{}", cluster.timeline());
     }
 }

@@ -7,3 +7,4 @@ mod holding;
 mod moving;
 mod proofs;
 mod together;
+mod waking;
