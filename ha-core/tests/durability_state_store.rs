@@ -28,6 +28,7 @@ fn record(n: u64, groups: u16) -> NodeRecord {
             witnessed: Epoch(u64::MAX),
             set,
             promised: true,
+            awaits_address: true,
             detached: None,
             spares: None,
         };

@@ -13,6 +13,10 @@ impl Engine {
         let exclusion = self.exclusion_with(g, proof).or_else(|| self.exclusion_by_swap(g, proof));
         let mirrored = self.group_config(g).mirrored;
         let set = set_at_grant(self.st.record.group(g).set, epoch, exclusion.is_some());
+        let awaits = self.address_wait(g, proof).is_some();
+        if self.st.record.group(g).awaits_address != awaits {
+            self.rec(g).awaits_address = awaits;
+        }
         if self.has_arbiter() {
             // Only the intent: the grant is the third party's, and is written down when it was swapped in.
             let set = self.set_for_grant(g, set);
@@ -168,6 +172,11 @@ impl Engine {
             StopProof::LeaseExpired { .. } => self.st.now,
             // The earlier life may have waited for it too, and not to the end.
             StopProof::StillOwner { .. } if self.lease_proves(g) => self.st.now,
+            StopProof::StillOwner { .. } | StopProof::StillAlone { .. }
+                if self.st.record.group(g).awaits_address =>
+            {
+                self.st.now
+            }
             _ => return None,
         };
         let life = self.group_config(g).address_lifetime;

@@ -141,6 +141,9 @@ impl Engine {
             monitor.next = now + interval;
             monitor.op = None;
         }
+        if self.st.record.group(g).awaits_address {
+            self.rec(g).awaits_address = false;
+        }
         self.forget_findings(g);
         self.unask(g);
         self.role_changed(g);

@@ -43,6 +43,7 @@ pub(super) struct Pair {
     pub(super) cut: BTreeSet<(usize, u8)>,
     pub(super) mirror_cut: bool,
     pub(super) fence_works: bool,
+    pub(super) fence_ends: FenceScope,
     pub(super) promoted: [Option<(Epoch, AckRule)>; 2],
     pub(super) log: Vec<(Instant, usize, EventKind)>,
     pub(super) ends: Vec<(usize, Action)>,
@@ -66,6 +67,7 @@ impl Pair {
             cut: BTreeSet::new(),
             mirror_cut: false,
             fence_works: true,
+            fence_ends: FenceScope::Incarnation,
             promoted: [None, None],
             log: Vec::new(),
             ends: Vec::new(),
@@ -180,7 +182,7 @@ impl Pair {
     fn answer_fence(&mut self, n: usize, op: OpId, off: bool) {
         let answer = match (self.fence_works, off) {
             (false, _) => FenceAnswer::Failed,
-            (true, true) => FenceAnswer::Off { scope: FenceScope::Incarnation },
+            (true, true) => FenceAnswer::Off { scope: self.fence_ends },
             (true, false) => FenceAnswer::On,
         };
         self.later(n, Input::Fence { op, answer });

@@ -1,5 +1,5 @@
-//! Words that come late, or not yet: an older claim after a newer one, a life whose claim was not heard, a release while
-//! something of an earlier life still runs.
+//! Words that come late, or not yet, or that say too little: an older claim after a newer one, a life whose claim was not
+//! heard, a release while something of an earlier life still runs, a grant of an earlier life that was still waiting.
 
 use super::pair_tests::{Order, Pair, config};
 use super::*;
@@ -111,4 +111,34 @@ fn what_an_earlier_life_left_running_is_stopped_before_a_release_whatever_had_fa
     pair.run(ms(500));
     let stopped = |o: &Order| o.node == 0 && o.kind == OpKind::Stop && o.target == OpTarget::Resource(0);
     assert!(pair.orders.iter().any(stopped), "{:#?}\n{:#?}", pair.orders, pair.log);
+}
+
+/// A device ended the owner's processes; its address ends by itself, and is waited for. The taker's engine is restarted
+/// meanwhile, and goes on with its own earlier grant: the address has as long as before.
+#[test]
+fn who_is_restarted_while_an_address_expires_waits_for_it_again() {
+    let mut cfg = config(true);
+    cfg.groups[0].address_lifetime = ms(700);
+    let expiry = timing::address_expiry(ms(700));
+    let mut pair = Pair::settled(cfg);
+    pair.fence_ends = FenceScope::Processes;
+    pair.kill(0);
+    while pair.status(1).role != RoleName::Starting {
+        pair.run(ms(1));
+    }
+    assert!(pair.records[1].group(GROUP).awaits_address);
+    pair.run(ms(300));
+    pair.kill(1);
+    pair.boot(1);
+    pair.fence_works = false;
+    pair.orders.clear();
+    let began = pair.now;
+    while !pair.orders.iter().any(|o| o.node == 1 && o.kind == OpKind::Start) {
+        pair.run(ms(1));
+        assert!(pair.now.since(began) < ms(10_000), "{:#?}", pair.log);
+    }
+    assert!(pair.now.since(began) >= expiry, "{:?} {:#?}", pair.now.since(began), pair.log);
+    pair.run(ms(1000));
+    assert_eq!(pair.status(1).role, RoleName::Active, "{:#?}", pair.log);
+    assert!(!pair.records[1].group(GROUP).awaits_address, "not for ever");
 }

@@ -29,6 +29,8 @@ const DETACHED: u8 = 0x40;
 const SPARES: u8 = 0x20;
 /// Beside the kind of set: a third party's newest grant.
 const WITNESSED: u8 = 0x10;
+/// Beside the kind of set: the other node's address is waited for.
+const AWAITS: u8 = 0x08;
 
 /// The record as bytes. Equal records give equal bytes.
 pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
@@ -49,7 +51,8 @@ pub(super) fn encode(record: &NodeRecord) -> Vec<u8> {
         let beside = PROMISED * u8::from(group.promised)
             + DETACHED * u8::from(group.detached.is_some())
             + SPARES * u8::from(group.spares.is_some())
-            + WITNESSED * u8::from(group.witnessed > Epoch(0));
+            + WITNESSED * u8::from(group.witnessed > Epoch(0))
+            + AWAITS * u8::from(group.awaits_address);
         put_set(&mut out, &group.set, beside);
         group.detached.iter().chain(&group.spares).for_each(|d| put_detachment(&mut out, d));
         if group.witnessed > Epoch(0) {
@@ -209,7 +212,7 @@ impl Reader<'_> {
         let intent = Epoch(self.number()?);
         let floor = Epoch(self.number()?);
         let kind = self.byte()?;
-        let set = self.set(kind & !(PROMISED | DETACHED | SPARES | WITNESSED))?;
+        let set = self.set(kind & !(PROMISED | DETACHED | SPARES | WITNESSED | AWAITS))?;
         let detached = if kind & DETACHED != 0 { Some(self.detachment()?) } else { None };
         let spares = if kind & SPARES != 0 { Some(self.detachment()?) } else { None };
         let witnessed = if kind & WITNESSED != 0 { Epoch(self.number()?) } else { Epoch(0) };
@@ -217,7 +220,8 @@ impl Reader<'_> {
             return Err("a grant of epoch 0");
         }
         let promised = kind & PROMISED != 0;
-        Ok(GroupRecord { granted, intent, floor, witnessed, set, promised, detached, spares })
+        let awaits_address = kind & AWAITS != 0;
+        Ok(GroupRecord { granted, intent, floor, witnessed, set, promised, awaits_address, detached, spares })
     }
 
     fn detachment(&mut self) -> Result<Detachment, &'static str> {
@@ -255,6 +259,7 @@ mod tests {
             witnessed: Epoch(0),
             set,
             promised: false,
+            awaits_address: false,
             detached: None,
             spares: None,
         };
@@ -335,6 +340,16 @@ mod tests {
         let differing: Vec<_> = plain.iter().zip(&promised).filter(|(a, b)| a != b).collect();
         assert_eq!((plain.len(), differing), (promised.len(), vec![(&2, &0x82)]));
         assert_eq!(decode(&promised), Ok(record));
+    }
+
+    #[test]
+    fn an_awaited_address_takes_a_bit_beside_the_set() {
+        let mut record = full();
+        record.groups.insert(GroupId(0), GroupRecord { awaits_address: true, ..record.group(GroupId(0)) });
+        let (plain, awaited) = (encode(&full()), encode(&record));
+        let differing: Vec<_> = plain.iter().zip(&awaited).filter(|(a, b)| a != b).collect();
+        assert_eq!((plain.len(), differing), (awaited.len(), vec![(&2, &0x0a)]));
+        assert_eq!(decode(&awaited), Ok(record));
     }
 
     #[test]

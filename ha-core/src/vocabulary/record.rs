@@ -81,6 +81,10 @@ pub struct GroupRecord {
     /// takeover wait (rule 13).
     #[serde(default)]
     pub promised: bool,
+    /// What this node was granted last waits for the other one's address to expire: a later life that is granted it on an
+    /// earlier one's word waits again.
+    #[serde(default)]
+    pub awaits_address: bool,
     /// This node's services that run, or are about to run, without an engine.
     #[serde(default)]
     pub detached: Option<Detachment>,
