@@ -316,10 +316,27 @@ impl Run<'_> {
         let from = seen.acknowledged.first().copied().unwrap_or(0);
         let gap = self.fault_free_gap(&seen.acknowledged, None, from);
         let stalls = &self.probes.stalls;
-        let dual = acts::dual_active_ns(&seen.acts, |from, to| stalls.longest_ns(from, to));
+        let stalled = |from, to| stalls.longest_ns(from, to);
+        let kept = std::cell::Cell::new(0_u32);
+        // A kernel sends nothing from an address that it does not have, and sends again what was not confirmed as soon as it
+        // has it again: with a real address, "late" is not "acted late", unless both had it.
+        let redelivered = |act: &acts::Act| {
+            let left =
+                act.received_ns.saturating_sub(acts::KERNEL_HOP_NS + stalled(act.at_ns, act.received_ns));
+            let its = address.as_ref().is_some_and(|seen| seen.may_be_of(&act.node, left, act.received_ns));
+            kept.set(kept.get() + u32::from(its));
+            its
+        };
+        let dual = acts::dual_active_ns(&seen.acts, stalled, redelivered);
         let (written_at_once, note) = writes::judge(self.layout, self.wall_clock)?;
         let on_both = address.as_ref().map_or(0.0, |seen| seen.on_both_ms);
-        let notes = note.into_iter().chain(self.layout.notice()).collect();
+        let again = (kept.get() > 0).then(|| {
+            format!(
+                "{} replies of an older grant reached clients when their node had the address again",
+                kept.get()
+            )
+        });
+        let notes = note.into_iter().chain(again).chain(self.layout.notice()).collect();
         let faults =
             self.done.iter().map(|one| judged(one, &self.spans, self.proof, &seen.acknowledged, gap, stalls));
         let mut report = Report {

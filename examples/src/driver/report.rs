@@ -288,6 +288,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const fn ms(n: u64) -> u64 {
         n * 1_000_000
@@ -346,7 +347,7 @@ mod tests {
         assert!(!judged(&|r: &mut Report| r.damaged = 1, None));
         let seen = |held_by: &[&str], on_both_ms| {
             let held_by = held_by.iter().map(|host| (*host).to_owned()).collect();
-            Some(AddressSeen { held_by, on_both_ms, looks: 1, longest_blind_ms: 0.0 })
+            Some(AddressSeen { held_by, on_both_ms, looks: 1, longest_blind_ms: 0.0, held: BTreeMap::new() })
         };
         assert!(judged(&|r: &mut Report| r.address = seen(&["n1", "n2"], 0.0), None));
         assert!(!judged(&|r: &mut Report| r.address = seen(&["n1", "n2"], 1.0), None));

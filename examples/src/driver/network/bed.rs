@@ -4,8 +4,7 @@ use super::{MIRROR_PORT, OUTSIDE_PORT, UDP_PORT};
 use crate::driver::layout::NODES;
 use crate::node::{MirrorAddresses, OutsideProbe};
 use ha_heartbeat::LinkAddress;
-use ha_vip::testbed::{AddressWatch, DataCentre, Host, Presence, TestbedError};
-use serde::Serialize;
+use ha_vip::testbed::{AddressWatch, DataCentre, Host, TestbedError};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -127,28 +126,4 @@ fn own(host: &Host, network: &str) -> IpAddr {
 /// As [`ha_vip::linux::AddressSpec`] is written.
 pub(super) fn service_on_its_interface() -> String {
     format!("{SERVICE}/24@{LAN}")
-}
-
-/// Who had the service address on an interface, as the kernels of both nodes said.
-#[derive(Serialize, Clone, Debug)]
-pub(crate) struct AddressSeen {
-    /// Nodes that had it at any time.
-    pub(crate) held_by: Vec<String>,
-    /// How long two had it at one instant, in all.
-    pub(crate) on_both_ms: f64,
-    pub(crate) looks: u64,
-    /// The longest time between two looks: what was shorter may have been missed.
-    pub(crate) longest_blind_ms: f64,
-}
-
-impl From<Presence> for AddressSeen {
-    fn from(presence: Presence) -> Self {
-        let in_ms = |span: Duration| span.as_secs_f64() * 1000.0;
-        Self {
-            on_both_ms: in_ms(presence.on_both(Duration::ZERO)),
-            longest_blind_ms: in_ms(presence.longest_blind(Duration::ZERO)),
-            looks: presence.looks,
-            held_by: presence.held.into_keys().collect(),
-        }
-    }
 }

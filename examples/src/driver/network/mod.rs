@@ -4,14 +4,17 @@
 //! |---|---|
 //! | `block` | a block of 127.0.0.0/8: both nodes on this machine's one network, relays between them |
 //! | `bed` | the test bed: each node, the clients and the outside in a network namespace of their own |
+//! | `seen` | who had the service address, where it is a real one |
 //! | `cables` | what a fault cuts, and how either network does it |
 
 mod bed;
 mod block;
 mod cables;
+mod seen;
 
-pub(crate) use bed::{AddressSeen, NetnsError};
+pub(crate) use bed::NetnsError;
 pub(crate) use cables::{Cables, Cut};
+pub(crate) use seen::AddressSeen;
 
 use super::layout::NODES;
 use super::options::Options;
