@@ -1,7 +1,7 @@
 //! The chassis of a node: its power switch and board controller, and never part of it.
 //!
 //! Where nodes share one network it is a process that adopts every descendant that loses its parent, so "off" can be
-//! verified: no child is left ([`power`]). Where each node is a host of the test bed, the bed is the power (`host`). The
+//! verified: no child is left (`power`). Where each node is a host of the test bed, the bed is the power (`host`). The
 //! peer's fence device talks to the board controller; the driver has a socket of its own, which is always honest.
 
 mod bmc;
