@@ -79,7 +79,9 @@ fn one_shared_store_is_served_at_a_real_address() {
 #[ignore = "needs network namespaces"]
 fn a_takeover_without_a_proof_is_seen_by_the_address_on_both_nodes() {
     let arguments = [&short("isolation")[..], &["--sabotage", "no-fence"]].concat();
-    let out = mail_pair(&arguments).output().unwrap();
+    // A failed run is kept, in there.
+    let place = tempfile::tempdir().unwrap();
+    let out = mail_pair(&arguments).env("TMPDIR", place.path()).output().unwrap();
     let report = report(&out);
     assert_eq!((out.status.code(), &report["verdict"]), (Some(1), &"fail".into()), "{report}");
     assert!(report["address"]["on_both_ms"].as_f64().unwrap() > 0.0, "{report}");
