@@ -2,11 +2,11 @@
 //!
 //! Lines: `status NODE` → `on` | `off`; `off NODE` → `off` (verified) | `failed WHY`; `on NODE` → `on` | `failed WHY`.
 
-use super::power::Power;
+use super::place::BmcListener;
+use super::switch::Switch;
 use super::{ChassisConfig, FenceMode};
 use crate::start::deadline;
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,14 +20,14 @@ pub(crate) struct Bmc {
     node: String,
     mode: Mutex<FenceMode>,
     slow: Duration,
-    power: Arc<Power>,
+    power: Arc<dyn Switch>,
     /// Orders to power off that found the power on.
     shots: AtomicU64,
     lied: AtomicBool,
 }
 
 impl Bmc {
-    pub(crate) fn new(config: &ChassisConfig, power: Arc<Power>) -> Self {
+    pub(crate) fn new(config: &ChassisConfig, power: Arc<dyn Switch>) -> Self {
         Self {
             node: config.node.clone(),
             mode: Mutex::new(config.mode),
@@ -54,26 +54,39 @@ impl Bmc {
     }
 
     /// Answers for as long as the process lives, one thread a connection: a hanging one must not delay a shot.
-    pub(crate) fn serve(self: Arc<Self>, listener: &TcpListener) {
-        for stream in listener.incoming().flatten() {
-            let bmc = Arc::clone(&self);
-            std::thread::spawn(move || bmc.talk(&stream));
+    pub(crate) fn serve(self: Arc<Self>, listener: &BmcListener) {
+        match listener {
+            BmcListener::Tcp(listener) => {
+                for stream in listener.incoming().flatten() {
+                    let bmc = Arc::clone(&self);
+                    std::thread::spawn(move || stream.set_nodelay(true).and_then(|()| bmc.talk(&stream)));
+                }
+            }
+            BmcListener::Unix(listener) => {
+                for stream in listener.incoming().flatten() {
+                    let bmc = Arc::clone(&self);
+                    std::thread::spawn(move || bmc.talk(&stream));
+                }
+            }
         }
     }
 
-    fn talk(&self, stream: &TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    fn talk<S>(&self, stream: &S) -> io::Result<()>
+    where
+        for<'a> &'a S: Read + Write,
+    {
         let mut lines = BufReader::new(stream);
         loop {
             let mut line = String::new();
-            if io::Read::take(&mut lines, LINE_BYTES).read_line(&mut line)? == 0 {
+            if Read::take(&mut lines, LINE_BYTES).read_line(&mut line)? == 0 {
                 return Ok(());
             }
             if self.mode() == FenceMode::Dead {
                 continue;
             }
             let answer = self.answer(line.trim_end());
-            writeln!(&mut &*stream, "{answer}")?;
+            let mut stream = stream;
+            writeln!(stream, "{answer}")?;
         }
     }
 

@@ -1,35 +1,37 @@
 //! The fence device of a node: the peer's board controller.
 
+use super::place::BmcPlace;
 use async_trait::async_trait;
 use ha_core::FenceScope;
 use ha_core::api::FenceDevice;
 use ha_core::engine::FenceAnswer;
 use std::io;
-use std::net::SocketAddr;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Asks and orders the board controller of the peer's chassis. Every call has a connection of its own, so that an answer
 /// can never be taken for that of another call; the runtime bounds how long it may take.
 #[derive(Clone, Debug)]
 pub struct ChassisFence {
-    bmc: SocketAddr,
+    bmc: BmcPlace,
 }
 
 impl ChassisFence {
     /// The device behind the board controller at `bmc`.
     #[must_use]
-    pub const fn new(bmc: SocketAddr) -> Self {
-        Self { bmc }
+    pub fn new(bmc: impl Into<BmcPlace>) -> Self {
+        Self { bmc: bmc.into() }
     }
 
     async fn ask(&self, line: String) -> io::Result<String> {
-        let mut stream = TcpStream::connect(self.bmc).await?;
-        stream.set_nodelay(true)?;
-        stream.write_all(line.as_bytes()).await?;
-        let mut answer = String::new();
-        BufReader::new(stream).read_line(&mut answer).await?;
-        Ok(answer.trim_end().to_owned())
+        match &self.bmc {
+            BmcPlace::Tcp(at) => {
+                let stream = TcpStream::connect(at).await?;
+                stream.set_nodelay(true)?;
+                converse(stream, &line).await
+            }
+            BmcPlace::Unix(path) => converse(UnixStream::connect(path).await?, &line).await,
+        }
     }
 
     async fn order(&self, verb: &str, node: &str) -> FenceAnswer {
@@ -46,6 +48,13 @@ impl ChassisFence {
             }
         }
     }
+}
+
+async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, line: &str) -> io::Result<String> {
+    stream.write_all(line.as_bytes()).await?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).await?;
+    Ok(answer.trim_end().to_owned())
 }
 
 #[async_trait]

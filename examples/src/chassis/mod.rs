@@ -1,23 +1,29 @@
 //! The chassis of a node: its power switch and board controller, and never part of it.
 //!
-//! It adopts every descendant that loses its parent, so "off" can be verified: no child is left. The peer's fence
-//! device talks to the board controller over TCP; the driver has a socket of its own, which is always honest.
+//! Where nodes share one network it is a process that adopts every descendant that loses its parent, so "off" can be
+//! verified: no child is left (`power`). Where each node is a host of the test bed, the bed is the power (`host`). The
+//! peer's fence device talks to the board controller; the driver has a socket of its own, which is always honest.
 
 mod bmc;
 mod fence;
+mod host;
 mod orders;
+mod place;
 pub(crate) mod power;
 mod processes;
+mod switch;
 
 pub use fence::ChassisFence;
+pub(crate) use host::HostPower;
 pub(crate) use orders::Order;
+pub use place::BmcPlace;
+pub(crate) use switch::Switch;
 
 use crate::start::{deadline, one_json_argument};
 use bmc::Bmc;
 use power::Power;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,7 +53,7 @@ pub(crate) struct ChassisConfig {
     /// Where standard error of the node goes.
     pub(crate) log: PathBuf,
     /// Where the peer's fence device finds the board controller.
-    pub(crate) bmc: SocketAddr,
+    pub(crate) bmc: BmcPlace,
     /// The driver's own socket.
     pub(crate) control: PathBuf,
     /// How the board controller behaves.
@@ -75,16 +81,21 @@ pub fn main(arguments: &[String]) -> ExitCode {
 fn run(arguments: &[String]) -> io::Result<()> {
     let config: ChassisConfig = one_json_argument(arguments)?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let power = Arc::new(Power::new(config.command.clone(), config.log.clone()));
-    let bmc = Arc::new(Bmc::new(&config, Arc::clone(&power)));
-    let bmc_socket = std::net::TcpListener::bind(config.bmc)
-        .map_err(|e| io::Error::new(e.kind(), format!("board controller at {}: {e}", config.bmc)))?;
-    let control = std::os::unix::net::UnixListener::bind(&config.control)
-        .map_err(|e| io::Error::new(e.kind(), format!("control socket {}: {e}", config.control.display())))?;
-    let (of_bmc, of_driver) = (Arc::clone(&bmc), Arc::clone(&power));
-    std::thread::spawn(move || of_bmc.serve(&bmc_socket));
-    std::thread::spawn(move || orders::serve(&control, &of_driver, &bmc));
+    let power: Arc<dyn Switch> = Arc::new(Power::new(config.command.clone(), config.log.clone()));
+    open(&config, &power)?;
     println!("{CHASSIS_READY}");
     io::copy(&mut io::stdin(), &mut io::sink())?;
     power.off(deadline(Duration::from_secs(10))).map_err(io::Error::other)
+}
+
+/// Lets the board controller and the driver reach `power`, for as long as the process lives.
+pub(crate) fn open(config: &ChassisConfig, power: &Arc<dyn Switch>) -> io::Result<()> {
+    let bmc = Arc::new(Bmc::new(config, Arc::clone(power)));
+    let bmc_socket = config.bmc.listen()?;
+    let control = std::os::unix::net::UnixListener::bind(&config.control)
+        .map_err(|e| io::Error::new(e.kind(), format!("control socket {}: {e}", config.control.display())))?;
+    let (of_bmc, of_driver) = (Arc::clone(&bmc), Arc::clone(power));
+    std::thread::spawn(move || of_bmc.serve(&bmc_socket));
+    std::thread::spawn(move || orders::serve(&control, &of_driver, &bmc));
+    Ok(())
 }

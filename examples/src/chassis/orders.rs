@@ -2,8 +2,8 @@
 
 use super::FenceMode;
 use super::bmc::Bmc;
-use super::power::{Power, parts, signal_one};
 use super::processes::signal;
+use super::switch::{PowerError, Switch, signal_one};
 use crate::start::deadline;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
@@ -43,14 +43,14 @@ pub(crate) enum Order {
 }
 
 /// Answers for as long as the process lives.
-pub(super) fn serve(listener: &UnixListener, power: &Arc<Power>, bmc: &Arc<Bmc>) {
+pub(super) fn serve(listener: &UnixListener, power: &Arc<dyn Switch>, bmc: &Arc<Bmc>) {
     for stream in listener.incoming().flatten() {
         let (power, bmc) = (Arc::clone(power), Arc::clone(bmc));
-        std::thread::spawn(move || talk(&stream, &power, &bmc));
+        std::thread::spawn(move || talk(&stream, power.as_ref(), &bmc));
     }
 }
 
-fn talk(stream: &UnixStream, power: &Power, bmc: &Bmc) -> io::Result<()> {
+fn talk(stream: &UnixStream, power: &dyn Switch, bmc: &Bmc) -> io::Result<()> {
     for line in BufReader::new(stream).lines() {
         let answer = match serde_json::from_str(&line?) {
             Ok(order) => obey(order, power, bmc).unwrap_or_else(|why| format!("failed {why}")),
@@ -61,47 +61,41 @@ fn talk(stream: &UnixStream, power: &Power, bmc: &Bmc) -> io::Result<()> {
     Ok(())
 }
 
-fn obey(order: Order, power: &Power, bmc: &Bmc) -> Result<String, String> {
+fn obey(order: Order, power: &dyn Switch, bmc: &Bmc) -> Result<String, String> {
     let done = || "ok".to_owned();
+    let told = |done: Result<(), PowerError>| done.map(|()| "ok".to_owned()).map_err(|e| e.to_string());
     match order {
-        Order::On => power.on().map(|()| done()).map_err(|e| e.to_string()),
-        Order::Off => power.off(deadline(Duration::from_secs(5))).map(|()| done()).map_err(|e| e.to_string()),
+        Order::On => told(power.on()),
+        Order::Off => told(power.off(deadline(Duration::from_secs(5)))),
         Order::Status => {
             power.is_on().map(|on| if on { "on" } else { "off" }.into()).map_err(|e| e.to_string())
         }
         Order::Shots => Ok(bmc.shots().to_string()),
-        Order::KillNode => one("node", Signal::KILL),
-        Order::KillGuardian => one("guardian", Signal::KILL),
+        Order::KillNode => one(power, "node", Signal::KILL),
+        Order::KillGuardian => one(power, "guardian", Signal::KILL),
         Order::KillBoth => {
-            let parts = parts().map_err(|e| e.to_string())?;
+            let parts = power.parts().map_err(|e| e.to_string())?;
             signal_one(parts.guardian.as_ref(), "guardian", Signal::KILL)?;
             let Some(node) = parts.node else { return Err("there is no node process".into()) };
             signal(&node, Signal::KILL).map(|_| done()).map_err(|e| e.to_string())
         }
-        Order::StopNode => one("node", Signal::STOP),
-        Order::StopSidecar => one("sidecar", Signal::STOP),
+        Order::StopNode => one(power, "node", Signal::STOP),
+        Order::StopSidecar => one(power, "sidecar", Signal::STOP),
         Order::Mode(mode) => {
             bmc.behave(mode);
             Ok(done())
         }
-        Order::StopAll => everybody(Signal::STOP),
-        Order::ContinueAll => everybody(Signal::CONT),
+        Order::StopAll => told(power.freeze()),
+        Order::ContinueAll => told(power.thaw()),
     }
 }
 
-fn one(what: &str, number: Signal) -> Result<String, String> {
-    let parts = parts().map_err(|e| e.to_string())?;
+fn one(power: &dyn Switch, what: &str, number: Signal) -> Result<String, String> {
+    let parts = power.parts().map_err(|e| e.to_string())?;
     let found = match what {
         "node" => parts.node,
         "guardian" => parts.guardian,
         _ => parts.sidecar,
     };
     signal_one(found.as_ref(), what, number).map(|()| "ok".into())
-}
-
-fn everybody(number: Signal) -> Result<String, String> {
-    for found in parts().map_err(|e| e.to_string())?.all {
-        signal(&found, number).map_err(|e| e.to_string())?;
-    }
-    Ok("ok".into())
 }

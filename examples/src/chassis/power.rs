@@ -1,26 +1,14 @@
-//! The power switch: "off" means that no descendant lives, and that this was verified.
+//! The power switch of a node that runs below this process: "off" means that no descendant lives, and that this was verified.
 
-use super::processes::{Descendant, descendants, signal};
+use super::processes::{descendants, signal};
+use super::switch::{Parts, PowerError, Switch, signal_all};
 use rustix::process::{Signal, WaitOptions, wait};
 use std::fs::OpenOptions;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// Why the power is not as ordered.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PowerError {
-    #[error("{0} descendants survive SIGKILL")]
-    Survivors(usize),
-    #[error("cannot end the tree: {0}")]
-    End(#[source] io::Error),
-    #[error("cannot start the node: {0}")]
-    Start(#[source] io::Error),
-    #[error("the power is on already")]
-    On,
-}
 
 /// The power of one node.
 pub(crate) struct Power {
@@ -39,21 +27,27 @@ impl Power {
         self.on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is on; off only if nothing lives.
-    pub(crate) fn is_on(&self) -> Result<bool, PowerError> {
+    fn start(&self) -> io::Result<()> {
+        let child = node_command(&self.command, Path::new("/proc/self/exe"), &self.log)?.spawn()?;
+        // Reaped with everybody else.
+        drop(child);
+        Ok(())
+    }
+}
+
+impl Switch for Power {
+    fn is_on(&self) -> Result<bool, PowerError> {
         let on = self.switch();
         Ok(*on || !reaped_all().map_err(PowerError::End)?)
     }
 
-    /// Kills until no descendant lives, and verifies it.
-    pub(crate) fn off(&self, deadline: Instant) -> Result<(), PowerError> {
+    fn off(&self, deadline: Instant) -> Result<(), PowerError> {
         let mut on = self.switch();
         *on = false;
         end_descendants(deadline)
     }
 
-    /// Starts the node under its guardian.
-    pub(crate) fn on(&self) -> Result<(), PowerError> {
+    fn on(&self) -> Result<(), PowerError> {
         let mut on = self.switch();
         if *on || !reaped_all().map_err(PowerError::End)? {
             return Err(PowerError::On);
@@ -63,19 +57,25 @@ impl Power {
         started.map_err(PowerError::Start)
     }
 
-    fn start(&self) -> io::Result<()> {
-        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let child = Command::new("/proc/self/exe")
-            .arg0_like_us()
-            .args(&self.command)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        // Reaped with everybody else.
-        drop(child);
-        Ok(())
+    fn parts(&self) -> io::Result<Parts> {
+        Ok(Parts::of(descendants()?))
     }
+
+    fn freeze(&self) -> Result<(), PowerError> {
+        signal_all(&descendants().map_err(PowerError::End)?, Signal::STOP)
+    }
+
+    fn thaw(&self) -> Result<(), PowerError> {
+        signal_all(&descendants().map_err(PowerError::End)?, Signal::CONT)
+    }
+}
+
+/// What starts a node under its guardian: `program` with these arguments, called as this process is.
+pub(super) fn node_command(arguments: &[String], program: &Path, log: &Path) -> io::Result<Command> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let mut command = Command::new(program);
+    command.arg0_like_us().args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    Ok(command)
 }
 
 trait Named {
@@ -129,36 +129,6 @@ pub(crate) fn end_descendants(deadline: Instant) -> Result<(), PowerError> {
     }
 }
 
-/// The node's processes by their parts.
-#[derive(Default, Debug)]
-pub(crate) struct Parts {
-    pub(crate) guardian: Option<Descendant>,
-    pub(crate) node: Option<Descendant>,
-    pub(crate) sidecar: Option<Descendant>,
-    pub(crate) all: Vec<Descendant>,
-}
-
-/// Who of the node lives now.
-pub(crate) fn parts() -> io::Result<Parts> {
-    let all = descendants()?;
-    let me = rustix::process::getpid().as_raw_nonzero().get();
-    let guardian = all.iter().find(|d| d.parent == me && d.is("__node")).cloned();
-    let node =
-        guardian.as_ref().and_then(|g| all.iter().find(|d| d.parent == g.pid && d.is("__node"))).cloned();
-    let sidecar = all.iter().find(|d| d.is("__sidecar")).cloned();
-    Ok(Parts { guardian, node, sidecar, all })
-}
-
-/// Signals one of `found`; an error if it is not there.
-pub(crate) fn signal_one(found: Option<&Descendant>, what: &str, number: Signal) -> Result<(), String> {
-    let found = found.ok_or_else(|| format!("there is no {what} process"))?;
-    match signal(found, number) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(format!("the {what} process {} is gone", found.pid)),
-        Err(error) => Err(format!("the {what} process {}: {error}", found.pid)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +166,6 @@ mod tests {
         end_descendants(deadline(Duration::from_secs(20))).unwrap();
         assert!(descendants().unwrap().is_empty());
         assert!(reaped_all().unwrap());
-        assert!(!pids.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()));
+        assert!(!pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()));
     }
 }

@@ -22,17 +22,31 @@ pub(crate) const KERNEL_HOP_NS: u64 = 1_000_000;
 /// The longest time for which an older grant was acted in after a newer one had begun to act, in nanoseconds.
 /// Also two nodes that act in one grant count: from the later one's first act to the end of the earlier one's.
 ///
-/// `stall` gives the longest stall that independent probes saw between two instants.
-pub(crate) fn dual_active_ns(acts: &[Act], stall: impl Fn(u64, u64) -> u64) -> u64 {
+/// `stall` gives the longest stall that independent probes saw between two instants. `redelivered` says of an act that was
+/// received late that the network had kept it, and not its node: then its check alone counts.
+pub(crate) fn dual_active_ns(
+    acts: &[Act],
+    stall: impl Fn(u64, u64) -> u64,
+    redelivered: impl Fn(&Act) -> bool,
+) -> u64 {
     let mut first: BTreeMap<(u64, &str), u64> = BTreeMap::new();
     for act in acts {
         let at = first.entry((act.epoch, &act.node)).or_insert(act.at_ns);
         *at = (*at).min(act.at_ns);
     }
-    acts.iter().filter_map(|act| overlap(act, &first, &stall)).max().unwrap_or(0)
+    let overlaps = acts.iter().filter_map(|act| {
+        let (acted, received) = overlap(act, &first, &stall)?;
+        Some(if received > acted && redelivered(act) { acted } else { acted.max(received) })
+    });
+    overlaps.max().unwrap_or(0)
 }
 
-fn overlap(act: &Act, first: &BTreeMap<(u64, &str), u64>, stall: &impl Fn(u64, u64) -> u64) -> Option<u64> {
+/// For how long after a newer grant's first act this one was done, and for how long after it was received.
+fn overlap(
+    act: &Act,
+    first: &BTreeMap<(u64, &str), u64>,
+    stall: &impl Fn(u64, u64) -> u64,
+) -> Option<(u64, u64)> {
     let own = first.get(&(act.epoch, act.node.as_str())).copied()?;
     // Who began later in the same grant is the intruder; its own acts are not counted again.
     let newer = first.iter().filter(|((epoch, node), at)| {
@@ -47,7 +61,7 @@ fn overlap(act: &Act, first: &BTreeMap<(u64, &str), u64>, stall: &impl Fn(u64, u
     } else {
         0
     };
-    Some(acted.max(received))
+    Some((acted, received))
 }
 
 #[cfg(test)]
@@ -60,7 +74,7 @@ mod tests {
     }
 
     fn dual_ms(acts: &[Act]) -> u64 {
-        dual_active_ns(acts, |_, _| 0) / 1_000_000
+        dual_active_ns(acts, |_, _| 0, |_| false) / 1_000_000
     }
 
     #[test]
@@ -81,7 +95,14 @@ mod tests {
         let acts = [act("n1", 1, 29, 80), act("n2", 2, 30, 30)];
         assert_eq!(dual_ms(&acts), 49, "one hop is allowed");
         let stalled = |from, to| if (from, to) == (29_000_000, 80_000_000) { 60_000_000 } else { 0 };
-        assert_eq!(dual_active_ns(&acts, stalled), 0, "the machine stood still meanwhile");
+        assert_eq!(dual_active_ns(&acts, stalled, |_| false), 0, "the machine stood still meanwhile");
+    }
+
+    #[test]
+    fn of_an_act_that_the_network_kept_only_the_check_counts() {
+        let kept = |acts: &[Act]| dual_active_ns(acts, |_, _| 0, |act| act.node == "n1") / 1_000_000;
+        assert_eq!(kept(&[act("n1", 1, 29, 3000), act("n2", 2, 30, 30)]), 0);
+        assert_eq!(kept(&[act("n1", 1, 75, 3000), act("n2", 2, 30, 30)]), 45);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::ledger::{Ledger, Outcome};
 use super::message::{PROBES, Recipe};
 use super::stall::Stalls;
 use crate::start::boot_ns;
+use ha_vip::testbed::Host;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -65,8 +66,14 @@ impl Shared {
 }
 
 impl Clients {
-    /// Starts `count` clients and the probe on a thread of their own.
-    pub(crate) fn start(service: SocketAddr, recipe: Recipe, count: u32, stalls: Stalls) -> io::Result<Self> {
+    /// Starts `count` clients and the probe on a thread of their own, which is in the network of `host`, if there is one.
+    pub(crate) fn start(
+        service: SocketAddr,
+        host: Option<Arc<Host>>,
+        recipe: Recipe,
+        count: u32,
+        stalls: Stalls,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             service,
             recipe,
@@ -78,7 +85,13 @@ impl Clients {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let of_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("clients".into()).spawn(move || {
-            runtime.block_on(deliver_all(of_thread, count, stalls));
+            let deliver = || runtime.block_on(deliver_all(of_thread, count, stalls));
+            match host {
+                None => deliver(),
+                Some(host) => host.run_in(deliver).unwrap_or_else(|error| {
+                    eprintln!("mail-pair: no client delivers anything: {error}");
+                }),
+            }
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }

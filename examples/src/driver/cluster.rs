@@ -1,23 +1,22 @@
 //! The processes of a run: relay and two chassis, and how the driver talks to them and to the nodes.
 
+use super::enclosure::{Enclosure, OwnProcess};
 use super::layout::{Layout, NODES};
-use crate::chassis::{CHASSIS_READY, FenceMode, Order};
+use super::network::{Cables, Cut};
+use crate::chassis::{FenceMode, Order};
 use crate::node::{EventLine, GROUP, NodeStatus, Question};
 use crate::relay::{Action, RelayReady, Turn};
 use ha_core::runtime::{EventReport, GroupReport};
+use ha_vip::testbed::TestbedError;
 use serde::Serialize;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a process gets to say that it is ready.
-const READY: Duration = Duration::from_secs(20);
 /// How long relay and chassis get to carry out an order.
-const ORDER: Duration = Duration::from_secs(15);
+pub(super) const ORDER: Duration = Duration::from_secs(15);
 /// How long a node gets to answer; a frozen one does not.
 const ANSWER: Duration = Duration::from_millis(150);
 const POLL: Duration = Duration::from_millis(10);
@@ -31,75 +30,15 @@ pub(crate) enum DriveError {
     Waited { what: String, limit: Duration, saw: String },
     #[error("{who} refused {order}: {why}")]
     Refused { who: String, order: String, why: String },
+    #[error("the test bed: {0}")]
+    Bed(#[from] TestbedError),
     #[error("interrupted")]
     Interrupted,
 }
 
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> DriveError {
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> DriveError {
     let what = what.into();
     move |source| DriveError::System { what, source }
-}
-
-/// A process of the driver's own. It ends when its standard input does.
-struct Helper {
-    name: String,
-    child: Child,
-}
-
-impl Helper {
-    /// Starts it and reads its first line.
-    fn start(
-        name: &str,
-        word: &str,
-        config: &impl Serialize,
-        log: &Path,
-    ) -> Result<(Self, String), DriveError> {
-        let started = || {
-            let log = File::create(log)?;
-            Command::new(std::env::current_exe()?)
-                .arg(word)
-                .arg(serde_json::to_string(config)?)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(log)
-                .spawn()
-        };
-        let child = started().map_err(failed(format!("start the {name}")))?;
-        let mut helper = Self { name: name.into(), child };
-        let (told, line) = std::sync::mpsc::channel();
-        if let Some(output) = helper.child.stdout.take() {
-            std::thread::spawn(move || {
-                let mut lines = BufReader::new(output).lines();
-                let _ = told.send(lines.next());
-                // Read on, so that it never blocks.
-                lines.for_each(drop);
-            });
-        }
-        let waited =
-            |saw: String| DriveError::Waited { what: format!("the {name} to be ready"), limit: READY, saw };
-        let log_text = || std::fs::read_to_string(log).unwrap_or_default();
-        match line.recv_timeout(READY) {
-            Ok(Some(Ok(line))) => Ok((helper, line)),
-            Ok(_) => Err(waited(format!("its end: {}", log_text().trim()))),
-            Err(_) => Err(waited("nothing".into())),
-        }
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let until = Instant::now() + ORDER;
-        while Instant::now() < until {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        eprintln!("mail-pair: the {} did not end by itself and is killed", self.name);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Everything that runs.
@@ -107,10 +46,9 @@ pub(crate) struct Cluster<'a> {
     pub(crate) layout: &'a Layout,
     interrupted: &'a AtomicBool,
     // The chassis end before the relay: a node that leaves still speaks.
-    _chassis: [Helper; 2],
-    _relay: Helper,
-    power: [PathBuf; 2],
-    cables: PathBuf,
+    chassis: [Enclosure; 2],
+    _relay: OwnProcess,
+    cables: Cables<'a>,
 }
 
 /// Both nodes as they see themselves; none for one that does not answer.
@@ -170,36 +108,21 @@ impl<'a> Cluster<'a> {
         interrupted: &'a AtomicBool,
     ) -> Result<Self, DriveError> {
         let relay_config = layout.relay();
-        let (relay, line) = Helper::start("relay", "__relay", &relay_config, &layout.dir.join("relay.log"))?;
+        let log = layout.dir.join("relay.log");
+        let (relay, line) = OwnProcess::start("relay", "__relay", &relay_config, &log)?;
         let ready: RelayReady =
             serde_json::from_str(&line).map_err(|e| failed("understand the relay")(e.into()))?;
         layout.install(&ready.ttys).map_err(failed("install the nodes"))?;
-        let chassis = |node: usize| {
-            let config = layout.chassis(node, mode);
-            let name = format!("chassis of {}", NODES[node]);
-            let log = layout.dir.join(format!("{}.chassis.log", NODES[node]));
-            let (helper, line) = Helper::start(&name, "__chassis", &config, &log)?;
-            if line == CHASSIS_READY {
-                return Ok((helper, config.control));
-            }
-            let order = "to be ready".into();
-            Err(DriveError::Refused { who: name, order, why: line })
-        };
-        let ((first, first_power), (second, second_power)) = (chassis(0)?, chassis(1)?);
-        Ok(Self {
-            layout,
-            interrupted,
-            _chassis: [first, second],
-            _relay: relay,
-            power: [first_power, second_power],
-            cables: relay_config.control,
-        })
+        let chassis = [Enclosure::open(layout, 0, mode)?, Enclosure::open(layout, 1, mode)?];
+        let cables = Cables::new(&layout.network, relay_config.control);
+        Ok(Self { layout, interrupted, chassis, _relay: relay, cables })
     }
 
     /// Gives an order to a chassis and waits until it is carried out.
     pub(crate) fn order(&self, node: usize, order: Order) -> Result<String, DriveError> {
         let who = format!("the chassis of {}", NODES[node]);
-        let answer = ask(&self.power[node], &order, ORDER).map_err(failed(format!("{who}: {order:?}")))?;
+        let answer =
+            ask(self.chassis[node].control(), &order, ORDER).map_err(failed(format!("{who}: {order:?}")))?;
         match answer.strip_prefix("failed ") {
             None => Ok(answer),
             Some(why) => Err(DriveError::Refused { who, order: format!("{order:?}"), why: why.into() }),
@@ -212,20 +135,14 @@ impl<'a> Cluster<'a> {
         Ok([count(0)?, count(1)?])
     }
 
-    /// Turns both directions of a path.
-    pub(crate) fn turn(&self, path: &str, action: Action) -> Result<(), DriveError> {
-        self.turn_from(path, 0, action)?;
-        self.turn_from(path, 1, action)
+    /// Cuts what is between the nodes, until it is healed.
+    pub(crate) fn cut(&self, what: Cut) -> Result<(), DriveError> {
+        self.cables.cut(what)
     }
 
-    pub(crate) fn turn_from(&self, path: &str, from: u8, action: Action) -> Result<(), DriveError> {
-        let turn = Turn { path: path.into(), from, action, value: 0.0 };
-        let what = format!("{action:?} {path}");
-        let answer = ask(&self.cables, &turn, ORDER).map_err(failed(format!("the relay: {what}")))?;
-        if answer == "ok" {
-            return Ok(());
-        }
-        Err(DriveError::Refused { who: "the relay".into(), order: what, why: answer })
+    /// Mends everything that was cut.
+    pub(crate) fn heal(&self) -> Result<(), DriveError> {
+        self.cables.heal()
     }
 
     pub(crate) fn status(&self, node: usize) -> Option<NodeStatus> {
@@ -285,6 +202,17 @@ impl<'a> Cluster<'a> {
             text.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<EventLine>(line).ok());
         lines.map(|line| line.event).filter(|event| event.at_ns >= since_ns).collect()
     }
+}
+
+/// Turns one direction of one of the relay's paths, and waits until that is in force.
+pub(super) fn order_relay(control: &Path, path: &str, from: u8, action: Action) -> Result<(), DriveError> {
+    let turn = Turn { path: path.into(), from, action, value: 0.0 };
+    let what = format!("{action:?} {path}");
+    let answer = ask(control, &turn, ORDER).map_err(failed(format!("the relay: {what}")))?;
+    if answer == "ok" {
+        return Ok(());
+    }
+    Err(DriveError::Refused { who: "the relay".into(), order: what, why: answer })
 }
 
 /// One question, one answer.

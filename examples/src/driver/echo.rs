@@ -1,7 +1,7 @@
 //! The outside world: it answers whoever asks.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,9 +14,8 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    pub(crate) fn start(at: SocketAddr) -> io::Result<Self> {
-        let socket =
-            UdpSocket::bind(at).map_err(|e| io::Error::new(e.kind(), format!("echo at {at}: {e}")))?;
+    /// Answers on `socket`, in whatever network that is.
+    pub(crate) fn start(socket: UdpSocket) -> io::Result<Self> {
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         let over = Arc::new(AtomicBool::new(false));
         let of_thread = Arc::clone(&over);

@@ -2,10 +2,10 @@
 
 use super::cluster::{Cluster, DriveError, Statuses, active, in_words, is_whole, mail};
 use super::fault::{Fault, Found, SHORT_FREEZE};
-use super::layout::{DATAGRAMS, NODES, SERIAL};
+use super::layout::NODES;
+use super::network::Cut;
 use crate::chassis::{FenceMode, Order};
-use crate::node::{MIRROR_LINK, Mode, Question};
-use crate::relay::Action;
+use crate::node::{Mode, Question};
 use crate::start::boot_ns;
 use std::time::{Duration, Instant};
 
@@ -124,10 +124,10 @@ impl Injury<'_> {
             Fault::GuardianThenChild => self.until_fenced(Order::KillBoth),
             Fault::FreezeShort => self.freeze_short(),
             Fault::FreezeLong => self.until_fenced(Order::StopAll),
-            Fault::ReplicationCut => self.cut_and_stay(&[MIRROR_LINK]),
+            Fault::ReplicationCut => self.cut_and_stay(Cut::Replication),
             Fault::CutThenPowerLoss => self.cut_then_power_loss(),
             Fault::HeartbeatCut => self.heartbeat_cut(),
-            Fault::NetworkCut => self.cut_and_stay(&[DATAGRAMS[0], DATAGRAMS[1], MIRROR_LINK]),
+            Fault::NetworkCut => self.cut_and_stay(Cut::Network),
             Fault::NetworkCutActive => self.network_cut_active(),
             Fault::Isolation => self.isolation(),
             Fault::StopFails => self.stop_fails(),
@@ -151,14 +151,6 @@ impl Injury<'_> {
         if !holds {
             self.wrong.push(otherwise());
         }
-    }
-
-    fn all_cables(&self, action: Action) -> Result<(), DriveError> {
-        self.turn(&[DATAGRAMS[0], DATAGRAMS[1], SERIAL, MIRROR_LINK], action)
-    }
-
-    pub(super) fn turn(&self, paths: &[&str], action: Action) -> Result<(), DriveError> {
-        paths.iter().try_for_each(|path| self.cluster.turn(path, action))
     }
 
     /// Waits until the other node serves in a newer epoch.
@@ -228,21 +220,21 @@ impl Injury<'_> {
         self.cluster.sleep(ms(700))
     }
 
-    fn cut_and_stay(&self, paths: &[&str]) -> Result<(), DriveError> {
-        self.turn(paths, Action::Cut)?;
+    fn cut_and_stay(&self, what: Cut) -> Result<(), DriveError> {
+        self.cluster.cut(what)?;
         let owner = self.owner;
         let alone = self.cluster.wait("the owner to go on alone", EFFECT, |s| {
             role(s, owner) == "active" && protection(s, owner) == "standalone"
         });
         self.cluster.sleep(ms(500))?;
-        self.turn(paths, Action::Heal)?;
+        self.cluster.heal()?;
         alone.map(drop)
     }
 
     /// The excluded standby must not serve, whatever happens to the one that went on without it.
     fn cut_then_power_loss(&mut self) -> Result<(), DriveError> {
         let (owner, standby) = (self.owner, self.standby());
-        self.turn(&[MIRROR_LINK], Action::Cut)?;
+        self.cluster.cut(Cut::Replication)?;
         let alone = self.cluster.wait("the owner to go on alone", EFFECT, |s| {
             role(s, owner) == "active" && protection(s, owner) == "standalone"
         });
@@ -253,30 +245,25 @@ impl Injury<'_> {
         self.check(role(&statuses, standby) != "active", || {
             format!("{} serves without what was acknowledged alone: {}", NODES[standby], in_words(&statuses))
         });
-        self.turn(&[MIRROR_LINK], Action::Heal)?;
+        self.cluster.heal()?;
         self.order(owner, Order::On)?;
         alone.map(drop)
     }
 
     fn heartbeat_cut(&mut self) -> Result<(), DriveError> {
-        let paths = [DATAGRAMS[0], DATAGRAMS[1], SERIAL];
-        self.turn(&paths, Action::Cut)?;
+        self.cluster.cut(Cut::Heartbeats)?;
         let seen = self.cluster.wait("both to call the other unreachable", EFFECT, |s| {
             s.iter().all(|s| s.as_ref().is_some_and(|s| s.node.peer.state == "unreachable"))
         });
         self.cluster.sleep(ms(700))?;
-        self.turn(&paths, Action::Heal)?;
+        self.cluster.heal()?;
         seen.map(drop)
     }
 
     fn network_cut_active(&self) -> Result<(), DriveError> {
-        let paths = [DATAGRAMS[0], DATAGRAMS[1], MIRROR_LINK];
-        let place = u8::try_from(self.owner).unwrap_or(0);
-        self.cluster.turn_from("outside", place, Action::Cut)?;
-        self.turn(&paths, Action::Cut)?;
+        self.cluster.cut(Cut::NetworkAndOutside(self.owner))?;
         let moved = self.taken_over("the active one lost the outside");
-        self.turn(&paths, Action::Heal)?;
-        self.cluster.turn_from("outside", place, Action::Heal)?;
+        self.cluster.heal()?;
         moved
     }
 
@@ -286,9 +273,9 @@ impl Injury<'_> {
     }
 
     pub(super) fn isolation(&mut self) -> Result<(), DriveError> {
-        self.all_cables(Action::Cut)?;
+        self.cluster.cut(Cut::Isolation)?;
         let ended = self.while_isolated();
-        self.all_cables(Action::Heal)?;
+        self.cluster.heal()?;
         ended
     }
 
@@ -407,7 +394,7 @@ impl Injury<'_> {
 
     fn isolation_nofence(&mut self) -> Result<(), DriveError> {
         self.with_devices(FenceMode::Dead)?;
-        self.all_cables(Action::Cut)?;
+        self.cluster.cut(Cut::Isolation)?;
         let held = self.cluster.sleep(ms(3000));
         let statuses = self.cluster.statuses();
         let standby = self.standby();
@@ -417,20 +404,20 @@ impl Injury<'_> {
         self.check(protection(&statuses, self.owner) != "standalone", || "the owner went alone".into());
         // Beats are heard again before the stream is: the owner may then go alone with consent.
         self.until_ns = boot_ns();
-        self.all_cables(Action::Heal)?;
+        self.cluster.heal()?;
         self.with_devices(self.mode)?;
         held
     }
 
     fn isolation_lying(&mut self) -> Result<(), DriveError> {
         self.with_devices(FenceMode::Lying)?;
-        self.all_cables(Action::Cut)?;
+        self.cluster.cut(Cut::Isolation)?;
         let standby = self.standby();
         let both = self.cluster.wait("both to serve, deceived by a lying device", EFFECT, |s| {
             role(s, standby) == "active" || protection(s, self.owner) == "standalone"
         });
         let held = self.cluster.sleep(ms(1500));
-        self.all_cables(Action::Heal)?;
+        self.cluster.heal()?;
         self.with_devices(self.mode)?;
         both?;
         held
@@ -438,8 +425,7 @@ impl Injury<'_> {
 
     /// Takes everything back that a fault may have left, so that the next one finds a whole pair.
     fn mend(&self) -> Result<(), DriveError> {
-        self.all_cables(Action::Heal)?;
-        self.turn(&["outside"], Action::Heal)?;
+        self.cluster.heal()?;
         self.with_devices(self.mode)?;
         for node in [0, 1] {
             self.order(node, Order::ContinueAll)?;

@@ -3,9 +3,9 @@
 use super::cluster::{DriveError, Statuses, active, in_words, is_whole, mail};
 use super::fault::Fault;
 use super::inflict::{EFFECT, HOLD, Injury, WHOLE, ms, role};
-use super::layout::{DATAGRAMS, NODES};
+use super::layout::NODES;
+use super::network::{Cut, DATAGRAMS};
 use crate::chassis::Order;
-use crate::relay::Action;
 
 fn proof(statuses: &Statuses, node: usize) -> &str {
     statuses[node].as_ref().and_then(mail).and_then(|group| group.proof.as_deref()).unwrap_or("")
@@ -43,7 +43,7 @@ impl Injury<'_> {
     }
 
     fn network_lost(&mut self) -> Result<(), DriveError> {
-        self.turn(&DATAGRAMS, Action::Cut)?;
+        self.cluster.cut(Cut::Network)?;
         let seen = self.cluster.wait("both to miss the networks", EFFECT, |s| {
             s.iter().all(|s| {
                 s.as_ref().is_some_and(|s| {
@@ -56,7 +56,7 @@ impl Injury<'_> {
         });
         self.cluster.sleep(ms(500))?;
         self.check_untouched();
-        self.turn(&DATAGRAMS, Action::Heal)?;
+        self.cluster.heal()?;
         seen.map(drop)
     }
 

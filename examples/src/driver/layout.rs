@@ -1,12 +1,12 @@
-//! Where everything of a run is: addresses of its own block of 127.0.0.0/8, directories, files, configuration.
+//! Where everything of a run is: network, directories, files, configuration.
 
+use super::network::{DATAGRAMS, Network, SERIAL};
 use super::options::Options;
 use crate::chassis::{ChassisConfig, FenceMode};
 use crate::node::{
-    ADDRESS, Data, Disk, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, Mode, NodeSettings, SIDECAR, Sabotage,
-    SharedPlace,
+    ADDRESS, Data, Disk, GROUP, MAIL, MIRROR_LINK, Mode, NodeSettings, SIDECAR, Sabotage, SharedPlace,
 };
-use crate::relay::{DatagramPath, OutsidePath, RelayConfig, StreamPath};
+use crate::relay::RelayConfig;
 use ha_core::config::{
     ArbiterConfig, ArbiterKind, Config, FenceConfig, GroupConfig, GroupPolicy, LinkConfig, OutsidePolicy,
     ResourceConfig, TimingConfig,
@@ -17,7 +17,7 @@ use ha_heartbeat::LinkAddress;
 use ha_storage_shared::{AcceptStaleReads, DiskArbiter, DiskError, Initialisation};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,18 +25,7 @@ use std::time::Duration;
 
 /// The nodes' names.
 pub(crate) const NODES: [&str; 2] = ["n1", "n2"];
-/// The datagram links.
-pub(crate) const DATAGRAMS: [&str; 2] = ["udp0", "udp1"];
-/// The serial link.
-pub(crate) const SERIAL: &str = "serial";
 const BAUD: u32 = 115_200;
-/// All ports of a run; below the range from which the kernel takes ports by itself.
-const LOCK_PORT: u16 = 24_990;
-const UDP_PORT: u16 = 24_900;
-const MIRROR_PORT: u16 = 24_920;
-const BMC_PORT: u16 = 24_930;
-const OUTSIDE_PORT: u16 = 24_940;
-pub(crate) const SMTP_PORT: u16 = 2525;
 /// The longest path of a unix socket that the kernel takes.
 const SOCKET_PATH_BYTES: usize = 107;
 
@@ -56,10 +45,10 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// The place of one run. Its block of addresses is taken for as long as this lives.
+/// The place of one run.
 pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
-    block: [u8; 2],
+    pub(crate) network: Network,
     pub(crate) config: Config,
     pub(crate) mode: Mode,
     init: InitId,
@@ -67,25 +56,24 @@ pub(crate) struct Layout {
     shared: Option<SharedPlace>,
     sabotage: Option<Sabotage>,
     disk: Disk,
-    _taken: TcpListener,
 }
 
 impl Layout {
-    pub(crate) fn new(options: &Options, dir: &Path) -> io::Result<Self> {
+    pub(crate) fn new(options: &Options, dir: &Path, network: Network) -> io::Result<Self> {
         let dir = fs::canonicalize(dir)?;
         let longest = dir.join("relay.sock");
         if longest.as_os_str().len() > SOCKET_PATH_BYTES {
             let text = format!("{} is too long for a unix socket; choose a shorter --dir", longest.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let (block, taken) = free_block()?;
         let (mode, init) = (options.mode, InitId(u128::from_le_bytes(random()?)));
         let shared = match mode {
             Mode::Mirror => None,
             Mode::Shared => Some(make_shared(&dir.join("shared"), init)?),
         };
         let (sabotage, disk) = (options.sabotage, options.disk());
-        Ok(Self { dir, block, config: pair(mode), mode, init, shared, sabotage, disk, _taken: taken })
+        let lifetime = network.interface().map_or(Duration::ZERO, |(_, lifetime)| lifetime);
+        Ok(Self { dir, network, config: pair(mode, lifetime), mode, init, shared, sabotage, disk })
     }
 
     /// What is worth knowing about the arbiter's file.
@@ -97,27 +85,9 @@ impl Layout {
         ))
     }
 
-    fn at(&self, host: u8, port: u16) -> SocketAddr {
-        SocketAddr::new(address(self.block, host), port)
-    }
-
-    fn node_at(&self, node: usize, port: u16) -> SocketAddr {
-        self.at(if node == 0 { 1 } else { 2 }, port)
-    }
-
-    /// A socket of the relay that serves node `node`.
-    fn relay_at(&self, node: usize, port: u16) -> SocketAddr {
-        self.at(if node == 0 { 11 } else { 12 }, port)
-    }
-
     /// Where clients deliver.
     pub(crate) fn service(&self) -> SocketAddr {
-        self.at(100, SMTP_PORT)
-    }
-
-    /// Where the driver echoes for the outside.
-    pub(crate) fn echo(&self) -> SocketAddr {
-        self.at(20, OUTSIDE_PORT)
+        self.network.service()
     }
 
     pub(crate) fn node_dir(&self, node: usize) -> PathBuf {
@@ -141,24 +111,7 @@ impl Layout {
     }
 
     pub(crate) fn relay(&self) -> RelayConfig {
-        let udp = (0u16..).zip(DATAGRAMS).map(|(n, name)| DatagramPath {
-            name: name.into(),
-            from: [self.relay_at(0, UDP_PORT + n), self.relay_at(1, UDP_PORT + n)],
-            to: [self.node_at(0, UDP_PORT + n), self.node_at(1, UDP_PORT + n)],
-        });
-        RelayConfig {
-            control: self.dir.join("relay.sock"),
-            udp: udp.collect(),
-            stream: StreamPath {
-                name: MIRROR_LINK.into(),
-                listen: self.relay_at(1, MIRROR_PORT),
-                answers: self.node_at(0, MIRROR_PORT),
-            },
-            outside: OutsidePath {
-                from: [self.relay_at(0, OUTSIDE_PORT), self.relay_at(1, OUTSIDE_PORT)],
-                echo: self.echo(),
-            },
-        }
+        self.network.relay(&self.dir.join("relay.sock"))
     }
 
     pub(crate) fn chassis(&self, node: usize, mode: FenceMode) -> ChassisConfig {
@@ -168,7 +121,7 @@ impl Layout {
             node: NODES[node].into(),
             command: vec!["__node".into(), dir.join("settings.json").display().to_string()],
             log: dir.join("node.log"),
-            bmc: self.node_at(node, BMC_PORT),
+            bmc: self.network.bmc(node, &self.dir),
             control: self.dir.join(format!("{}.power", NODES[node])),
             mode,
             slow_ms: u64::try_from(fence.as_millis()).unwrap_or(0) * 6 / 10,
@@ -196,22 +149,19 @@ impl Layout {
     }
 
     fn settings(&self, node: usize, tty: &Path) -> NodeSettings {
-        let udp = (0u16..).zip(DATAGRAMS).map(|(n, _)| LinkAddress::Udp {
-            bind: self.node_at(node, UDP_PORT + n),
-            peer: self.relay_at(node, UDP_PORT + n),
-        });
         let serial = LinkAddress::Serial { path: tty.into(), baud: BAUD };
         NodeSettings {
             me: u8::try_from(node).unwrap_or(0),
             config: self.config.clone(),
             dir: self.node_dir(node),
             key: self.key(),
-            links: udp.chain([serial]).collect(),
+            links: self.network.links(node).into_iter().chain([serial]).collect(),
             data: self.data(node),
             service: self.service(),
+            interface: self.network.interface().map(|(address, _)| address),
             control: self.node_control(node),
-            peer_bmc: self.node_at(1 - node, BMC_PORT),
-            outside: self.relay_at(node, OUTSIDE_PORT),
+            peer_bmc: self.network.bmc(1 - node, &self.dir),
+            outside: self.network.outside(node),
             sabotage: self.sabotage,
         }
     }
@@ -220,9 +170,7 @@ impl Layout {
         if let Some(place) = &self.shared {
             return Data::Shared(place.clone());
         }
-        let addresses =
-            MirrorAddresses { listen: self.node_at(node, MIRROR_PORT), peer: self.relay_at(1, MIRROR_PORT) };
-        Data::Mirror { addresses, disk: self.disk }
+        Data::Mirror { addresses: self.network.mirror(node), disk: self.disk }
     }
 }
 
@@ -243,9 +191,10 @@ fn make_shared(dir: &Path, init: InitId) -> io::Result<SharedPlace> {
     Ok(SharedPlace { store: dir.join("mail"), arbiter, init, direct })
 }
 
-/// The pair's configuration, the same on both nodes.
-fn pair(mode: Mode) -> Config {
+/// The pair's configuration, the same on both nodes. `lifetime` is the service address's own, where it has one.
+fn pair(mode: Mode, lifetime: Duration) -> Config {
     let mail = GroupConfig::new(GROUP)
+        .with_address_lifetime(lifetime)
         .then(ResourceConfig::new(ADDRESS))
         .then(ResourceConfig::new(SIDECAR))
         .then(ResourceConfig::new(MAIL));
@@ -270,40 +219,6 @@ fn pair(mode: Mode) -> Config {
     config.timing(timing.with_mirror_stall(MIRROR_STALL))
 }
 
-fn address(block: [u8; 2], host: u8) -> IpAddr {
-    IpAddr::V4(Ipv4Addr::new(127, block[0], block[1], host))
-}
-
-/// A block of addresses that no other run has, and what keeps it taken.
-fn free_block() -> io::Result<([u8; 2], TcpListener)> {
-    let mut last = io::Error::other("no block was tried");
-    for _ in 0..64 {
-        let [a, b] = random::<2>()?;
-        // 127.0.0.0/16 holds what other programs use.
-        let block = [a.max(1), b];
-        match take(block) {
-            Ok(taken) => return Ok((block, taken)),
-            Err(error) => last = error,
-        }
-    }
-    let text =
-        format!("no free block of addresses in 127.0.0.0/8 was found; the last one failed with: {last}");
-    Err(io::Error::new(last.kind(), text))
-}
-
-fn take(block: [u8; 2]) -> io::Result<TcpListener> {
-    let taken = TcpListener::bind((address(block, 1), LOCK_PORT))?;
-    // Somebody who listens on all addresses has the port in every block.
-    for (host, port) in [(100, SMTP_PORT), (1, BMC_PORT), (2, BMC_PORT), (1, MIRROR_PORT), (12, MIRROR_PORT)]
-    {
-        TcpListener::bind((address(block, host), port))?;
-    }
-    for (host, port) in [(1, UDP_PORT), (2, UDP_PORT), (11, UDP_PORT), (12, UDP_PORT), (20, OUTSIDE_PORT)] {
-        UdpSocket::bind((address(block, host), port))?;
-    }
-    Ok(taken)
-}
-
 pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -317,22 +232,20 @@ mod tests {
     #[test]
     fn the_configuration_is_proven_safe() {
         for mode in [Mode::Mirror, Mode::Shared] {
-            let proof = ha_core::timing::prove(&pair(mode)).unwrap();
-            assert!(proof.outages.iter().all(|o| o.total.is_some()), "{mode:?}: {proof}");
+            let [without, with] = [Duration::ZERO, ms(2000)].map(|lifetime| {
+                let proof = ha_core::timing::prove(&pair(mode, lifetime)).unwrap();
+                assert!(proof.outages.iter().all(|o| o.total.is_some()), "{mode:?}: {proof}");
+                proof
+            });
+            // The device ends a node with its addresses: nobody waits for them.
+            assert_eq!(without.outages, with.outages);
         }
     }
 
     #[test]
     fn the_configuration_of_shared_mode_holds_under_random_faults() {
-        let found = ha_core::sim::Cluster::from_config(pair(Mode::Shared)).run(0..150).unwrap();
+        let found =
+            ha_core::sim::Cluster::from_config(pair(Mode::Shared, Duration::ZERO)).run(0..150).unwrap();
         assert!(found.is_sound() && found.faults > 1000, "{found}");
-    }
-
-    #[test]
-    fn two_runs_do_not_meet() {
-        let (first, _held) = free_block().unwrap();
-        assert!(take(first).is_err());
-        let (second, _held) = free_block().unwrap();
-        assert_ne!(first, second);
     }
 }

@@ -6,7 +6,10 @@
 //! | `shared_table`, `inflict_shared` | the same where both nodes share one store, as far as it differs |
 //! | `acts`, `writes`, `ledger`, `gaps` | the pure judgements: twice active (as clients saw it, as the store did), lost, paused |
 //! | `client`, `message`, `stores` | the mail: delivered, made, found again |
-//! | `cluster`, `layout` | processes, sockets, addresses, configuration |
+//! | `cluster`, `layout` | processes, sockets, directories, configuration |
+//! | `enclosure` | the chassis of both nodes |
+//! | `network` | what is between the nodes: loopback and relays, or namespaces and real cables; and how it is cut |
+//! | `place` | the directory of a run, and its end |
 //! | `stall` | what this machine itself stood still |
 //! | `report` | verdict, table, JSON |
 
@@ -14,6 +17,7 @@ mod acts;
 mod client;
 mod cluster;
 mod echo;
+mod enclosure;
 mod fault;
 pub(crate) mod gaps;
 mod inflict;
@@ -21,7 +25,9 @@ mod inflict_shared;
 mod layout;
 mod ledger;
 mod message;
+mod network;
 mod options;
+mod place;
 mod report;
 mod shared_table;
 pub(crate) mod stall;
@@ -29,9 +35,8 @@ mod stores;
 mod writes;
 
 use crate::chassis::FenceMode;
-use crate::chassis::power::end_descendants;
 use crate::node::Sabotage;
-use crate::start::{boot_ns, deadline};
+use crate::start::boot_ns;
 use clap::Parser;
 use client::{Clients, Seen};
 use cluster::{Cluster, DriveError, is_whole};
@@ -40,15 +45,16 @@ use ha_core::timing::{Proof, prove};
 use inflict::{Inflicted, WHOLE, inflict};
 use layout::Layout;
 use message::Recipe;
+use network::{AddressSeen, NetnsError, Network};
 use options::Options;
+use place::{Everybody, Place, interruption};
 use report::{FaultReport, Report, Row, in_ms, judged};
 use stall::Probes;
 use std::error::Error;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use writes::WallClock;
 
@@ -74,16 +80,20 @@ pub fn main() -> ExitCode {
 fn demonstrate(options: &Options) -> Result<Report, Box<dyn Error>> {
     options.check()?;
     let faults = options.faults()?;
+    if options.netns {
+        // Before there is a second thread: an ordinary user gets a user namespace here.
+        ha_vip::testbed::enter().map_err(NetnsError::of)?;
+    }
     // Whoever loses its parent here comes to this process, and is ended with it.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let interrupted = interruption()?;
     let place = Place::make(options)?;
-    let layout = Layout::new(options, &place.path)?;
+    let _everybody = Everybody;
+    let layout = Layout::new(options, &place.path, Network::make(options)?)?;
     let proof = prove(&layout.config)?;
     if !options.json {
         introduce(&layout, &proof, &faults);
     }
-    let _everybody = Everybody;
     let report = run(options, &layout, &faults, &proof, &interrupted)?;
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
@@ -94,80 +104,9 @@ fn demonstrate(options: &Options) -> Result<Report, Box<dyn Error>> {
     Ok(report)
 }
 
-/// Set by the first Ctrl-C or SIGTERM; everything is then cleaned up.
-fn interruption() -> Result<Arc<AtomicBool>, Box<dyn Error>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (of_thread, (ready, waiting)) = (Arc::clone(&interrupted), std::sync::mpsc::channel());
-    std::thread::spawn(move || {
-        use tokio::signal::unix::{SignalKind, signal};
-        runtime.block_on(async {
-            let (Ok(mut int), Ok(mut term)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            let _ = ready.send(());
-            tokio::select! { _ = int.recv() => (), _ = term.recv() => () }
-            of_thread.store(true, Ordering::SeqCst);
-            // Stays registered: a second Ctrl-C does not interrupt the cleaning.
-            std::future::pending::<()>().await;
-        });
-    });
-    waiting.recv().map_err(|_| "cannot listen for Ctrl-C")?;
-    Ok(interrupted)
-}
-
-/// Ends whatever is left of the run, also after a panic.
-struct Everybody;
-
-impl Drop for Everybody {
-    fn drop(&mut self) {
-        if let Err(error) = end_descendants(deadline(Duration::from_secs(10))) {
-            eprintln!("mail-pair: {error}");
-        }
-    }
-}
-
-/// The directory of a run.
-struct Place {
-    path: PathBuf,
-    temporary: Option<tempfile::TempDir>,
-}
-
-impl Place {
-    fn make(options: &Options) -> Result<Self, Box<dyn Error>> {
-        let Some(path) = &options.dir else {
-            let temporary = tempfile::Builder::new().prefix("mail-pair-").tempdir()?;
-            return Ok(Self { path: temporary.path().into(), temporary: Some(temporary) });
-        };
-        std::fs::create_dir_all(path).map_err(|e| format!("--dir {}: {e}", path.display()))?;
-        if std::fs::read_dir(path)?.next().is_some() {
-            let text = format!("--dir {} is not empty; choose a new one, or empty it", path.display());
-            return Err(text.into());
-        }
-        Ok(Self { path: path.clone(), temporary: None })
-    }
-
-    /// A failed run is kept as well: its logs say why. An interrupted one is not.
-    fn end(self, options: &Options, report: &Report) {
-        let interrupted = report.failures.contains(&DriveError::Interrupted.to_string());
-        let keep = options.keep || !(report.passed() || interrupted);
-        match self.temporary {
-            Some(temporary) if keep => {
-                let path = temporary.keep();
-                eprintln!("mail-pair: kept {}", path.display());
-            }
-            None if !keep => {
-                let _ = std::fs::remove_dir_all(&self.path);
-            }
-            _ => {}
-        }
-    }
-}
-
 fn introduce(layout: &Layout, proof: &Proof, faults: &[Fault]) {
     println!("mail is delivered to {}, everything is in {}", layout.service(), layout.dir.display());
+    println!("network: {}", layout.network.in_words());
     for notice in proof.notices.iter().map(ToString::to_string).chain(layout.notice()) {
         println!("notice: {notice}");
     }
@@ -237,9 +176,11 @@ fn run(
     interrupted: &AtomicBool,
 ) -> Result<Report, Box<dyn Error>> {
     let progress = Progress { quiet: options.json, live: !options.json && std::io::stdout().is_terminal() };
-    let _outside = echo::Echo::start(layout.echo())?;
+    let echo = layout.network.open_echo().map_err(|e| format!("the outside's echo: {e}"))?;
+    let _outside = echo::Echo::start(echo)?;
     let probes = Probes::start(&layout.dir)?;
     progress.doing("starting the pair");
+    let watch = layout.network.watch()?;
     let cluster = Cluster::start(layout, options.fence, interrupted)?;
     for node in 0..2 {
         cluster.order(node, crate::chassis::Order::On)?;
@@ -258,7 +199,8 @@ fn run(
         done: Vec::new(),
     };
     cluster.wait("the pair to be whole after its start", WHOLE, is_whole)?;
-    let clients = Clients::start(layout.service(), recipe, options.clients, run.probes.stalls.clone())?;
+    let (service, host) = (layout.service(), layout.network.of_clients());
+    let clients = Clients::start(service, host, recipe, options.clients, run.probes.stalls.clone())?;
     let broken_off = run.all(&cluster, &clients, faults).err().map(|e| e.to_string());
     if broken_off.is_none() {
         run.progress.doing("the last messages");
@@ -267,7 +209,8 @@ fn run(
     let unsettled = if broken_off.is_none() { run.settle(&cluster).err() } else { None };
     // Both nodes end before their stores are read, unless they must be asked first.
     drop(cluster);
-    run.judge(seen, broken_off.or(unsettled.map(|e| e.to_string())))
+    let address = watch.map(|watch| AddressSeen::from(watch.stop()));
+    run.judge(seen, address, broken_off.or(unsettled.map(|e| e.to_string())))
 }
 
 impl Run<'_> {
@@ -357,7 +300,12 @@ impl Run<'_> {
         [stores::read(&self.layout.tree(0)), stores::read(&self.layout.tree(1))]
     }
 
-    fn judge(&self, mut seen: Seen, broken_off: Option<String>) -> Result<Report, Box<dyn Error>> {
+    fn judge(
+        &self,
+        mut seen: Seen,
+        address: Option<AddressSeen>,
+        broken_off: Option<String>,
+    ) -> Result<Report, Box<dyn Error>> {
         self.progress.clear();
         let [first, second] = self.trees();
         let (first, second) = (first?, second?);
@@ -368,14 +316,35 @@ impl Run<'_> {
         let from = seen.acknowledged.first().copied().unwrap_or(0);
         let gap = self.fault_free_gap(&seen.acknowledged, None, from);
         let stalls = &self.probes.stalls;
-        let dual = acts::dual_active_ns(&seen.acts, |from, to| stalls.longest_ns(from, to));
+        let stalled = |from, to| stalls.longest_ns(from, to);
+        let kept = std::cell::Cell::new(0_u32);
+        // A kernel sends nothing from an address that it does not have, and sends again what was not confirmed as soon as it
+        // has it again: with a real address, "late" is not "acted late", unless both had it.
+        let redelivered = |act: &acts::Act| {
+            let left =
+                act.received_ns.saturating_sub(acts::KERNEL_HOP_NS + stalled(act.at_ns, act.received_ns));
+            let its = address.as_ref().is_some_and(|seen| seen.may_be_of(&act.node, left, act.received_ns));
+            kept.set(kept.get() + u32::from(its));
+            its
+        };
+        let dual = acts::dual_active_ns(&seen.acts, stalled, redelivered);
         let (written_at_once, note) = writes::judge(self.layout, self.wall_clock)?;
-        let notes = note.into_iter().chain(self.layout.notice()).collect();
+        let on_both = address.as_ref().map_or(0.0, |seen| seen.on_both_ms);
+        let again = (kept.get() > 0).then(|| {
+            format!(
+                "{} replies of an older grant reached clients when their node had the address again",
+                kept.get()
+            )
+        });
+        let notes = note.into_iter().chain(again).chain(self.layout.notice()).collect();
         let faults =
             self.done.iter().map(|one| judged(one, &self.spans, self.proof, &seen.acknowledged, gap, stalls));
         let mut report = Report {
             verdict: "fail",
             mode: self.layout.mode.name(),
+            network: self.layout.network.name(),
+            dual_active_ms: in_ms(dual.max(written_at_once)).max(on_both),
+            address,
             acknowledged: 0,
             present: 0,
             lost: 0,
@@ -384,7 +353,6 @@ impl Run<'_> {
             forbidden_duplicates: 0,
             damaged: 0,
             refused_attempts: seen.refused,
-            dual_active_ms: in_ms(dual.max(written_at_once)),
             epoch_first: seen.acts.iter().map(|a| a.epoch).min().unwrap_or(0),
             epoch_last: seen.acts.iter().map(|a| a.epoch).max().unwrap_or(0),
             stores_identical: first == second,

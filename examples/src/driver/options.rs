@@ -17,6 +17,10 @@ pub(crate) struct Options {
     /// Where the mail is kept
     #[arg(long, value_enum, default_value = "mirror")]
     pub(crate) mode: Mode,
+    /// Each node in a network namespace of its own: heartbeats, stream and service address on real interfaces, clients in a
+    /// namespace on the LAN, faults on real cables. Needs root or permitted user namespaces, ip and nft
+    #[arg(long)]
+    pub(crate) netns: bool,
     /// Which faults: a list such as process-kill,switchover, "default" (within 90 s), "all", or "none"
     #[arg(long, default_value = "default", value_name = "LIST")]
     pub(crate) faults: String,

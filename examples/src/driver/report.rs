@@ -4,6 +4,7 @@ use super::fault::{Pause, Spans};
 use super::inflict::Inflicted;
 use super::layout::NODES;
 use super::ledger::Balance;
+use super::network::AddressSeen;
 use super::{gaps, stall::Stalls};
 use crate::node::Mode;
 use ha_core::timing::Proof;
@@ -118,6 +119,10 @@ pub(crate) fn judged(
 pub(crate) struct Report {
     pub(crate) verdict: &'static str,
     pub(crate) mode: &'static str,
+    /// What is between the nodes: `loopback` or `netns`.
+    pub(crate) network: &'static str,
+    /// Who had the service address, where it is a real one.
+    pub(crate) address: Option<AddressSeen>,
     pub(crate) acknowledged: u64,
     pub(crate) present: u64,
     pub(crate) lost: usize,
@@ -168,6 +173,13 @@ impl Report {
             self.dual_active_ms == 0.0,
             format!("two nodes served at once for {:.3} ms", self.dual_active_ms),
         );
+        if let Some(address) = &self.address {
+            must(
+                address.on_both_ms == 0.0,
+                format!("the service address was on both nodes for {:.3} ms", address.on_both_ms),
+            );
+            must(!address.held_by.is_empty(), "no node was seen to have the service address".into());
+        }
         must(
             self.forbidden_duplicates == 0,
             format!("{} messages are stored more often than they may be", self.forbidden_duplicates),
@@ -253,6 +265,16 @@ impl fmt::Display for Report {
             "longest gap without a fault {:.1} ms, longest stall of this machine {:.1} ms, {:.1} s",
             self.longest_fault_free_gap_ms, self.longest_stall_ms, self.seconds
         )?;
+        if let Some(address) = &self.address {
+            writeln!(
+                f,
+                "service address on {}, on both at once {:.3} ms ({} looks, longest time without one {:.1} ms)",
+                address.held_by.join(" and "),
+                address.on_both_ms,
+                address.looks,
+                address.longest_blind_ms
+            )?;
+        }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
@@ -266,6 +288,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const fn ms(n: u64) -> u64 {
         n * 1_000_000
@@ -285,6 +308,8 @@ mod tests {
         Report {
             verdict: "fail",
             mode: "mirror",
+            network: "loopback",
+            address: None,
             acknowledged: 3,
             present: 3,
             lost: 0,
@@ -308,18 +333,28 @@ mod tests {
 
     #[test]
     fn only_a_clean_run_passes() {
-        let judged = |change: fn(&mut Report), broken_off: Option<String>| {
+        let judged = |change: &dyn Fn(&mut Report), broken_off: Option<String>| {
             let mut report = report();
             change(&mut report);
             report.judge(false, broken_off);
             report.passed()
         };
-        assert!(judged(|_| (), None));
-        assert!(!judged(|r| r.lost = 1, None));
-        assert!(!judged(|r| r.dual_active_ms = 0.001, None));
-        assert!(!judged(|r| r.stores_identical = false, None));
-        assert!(!judged(|r| r.forbidden_duplicates = 1, None));
-        assert!(!judged(|r| r.damaged = 1, None));
-        assert!(!judged(|_| (), Some("interrupted".into())));
+        assert!(judged(&|_: &mut Report| (), None));
+        assert!(!judged(&|r: &mut Report| r.lost = 1, None));
+        assert!(!judged(&|r: &mut Report| r.dual_active_ms = 0.001, None));
+        assert!(!judged(&|r: &mut Report| r.stores_identical = false, None));
+        assert!(!judged(&|r: &mut Report| r.forbidden_duplicates = 1, None));
+        assert!(!judged(&|r: &mut Report| r.damaged = 1, None));
+        let seen = |held_by: &[&str], on_both_ms| {
+            let held_by = held_by.iter().map(|host| (*host).to_owned()).collect();
+            Some(AddressSeen { held_by, on_both_ms, looks: 1, longest_blind_ms: 0.0, held: BTreeMap::new() })
+        };
+        assert!(judged(&|r: &mut Report| r.address = seen(&["n1", "n2"], 0.0), None));
+        assert!(!judged(&|r: &mut Report| r.address = seen(&["n1", "n2"], 1.0), None));
+        assert!(
+            !judged(&|r: &mut Report| r.address = seen(&[], 0.0), None),
+            "a watch that saw nothing proves nothing"
+        );
+        assert!(!judged(&|_: &mut Report| (), Some("interrupted".into())));
     }
 }

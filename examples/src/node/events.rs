@@ -1,6 +1,7 @@
 //! The node's events as JSON lines in a file: what a dead node saw can still be read.
 
 use ha_core::runtime::{EventItem, EventReport, EventStream};
+use ha_vip::VirtualIp;
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -13,8 +14,9 @@ pub(crate) struct Line {
     pub(crate) event: EventReport,
 }
 
-/// Writes every event to `file`, until the node ended.
-pub(super) async fn record(mut events: EventStream, file: &Path, incarnation: String) {
+/// Writes every event to `file`, until the node ended. Once the peer has ended, nothing that it said of `address` stays the
+/// network's last word.
+pub(super) async fn record(mut events: EventStream, file: &Path, incarnation: String, address: &VirtualIp) {
     let Ok(mut file) = OpenOptions::new().create(true).append(true).open(file) else {
         tracing::error!(file = %file.display(), "the event file cannot be written");
         return;
@@ -23,6 +25,9 @@ pub(super) async fn record(mut events: EventStream, file: &Path, incarnation: St
         match item {
             EventItem::Event(event) => {
                 tracing::info!(target: "event", "{event}");
+                if event.kind == "peer" && event.fields.get("state").is_some_and(|state| state == "gone") {
+                    address.peer_released();
+                }
                 let line = Line { incarnation: incarnation.clone(), event: (*event).clone() };
                 // One write a line, so that a kill cannot leave half of one behind another.
                 let written = serde_json::to_string(&line).map(|mut text| {

@@ -2,6 +2,7 @@
 //!
 //! It contains no fault switch: what happens to it happens from outside, by signals and through the cables.
 
+mod address;
 mod control;
 mod data;
 mod events;
@@ -15,7 +16,8 @@ mod volatile;
 pub(crate) use control::{NodeStatus, Question};
 pub(crate) use events::Line as EventLine;
 pub(crate) use settings::{
-    ADDRESS, Data, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, SIDECAR, SharedPlace,
+    ADDRESS, Data, GROUP, MAIL, MIRROR_LINK, MirrorAddresses, NodeSettings, OutsideProbe, SIDECAR,
+    SharedPlace,
 };
 pub use settings::{Disk, Mode, Sabotage};
 pub use sidecar::{Sidecar, main as sidecar_main};
@@ -43,9 +45,12 @@ fn guarded(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         return Err("expected one argument: the file with the node's settings".into());
     };
     let settings = NodeSettings::load(Path::new(file))?;
-    let guardian = GuardianConfig::new(settings.dir.join("guardian"))
+    let mut guardian = GuardianConfig::new(settings.dir.join("guardian"))
         .feed_limit(settings.config.timing.feed_limit)
         .links(settings.links());
+    for handler in ha_vip::undo_handlers() {
+        guardian = guardian.handler(handler.kind, handler.undo, handler.verify);
+    }
     let Entered::Child(guardian) = enter(guardian)?;
     // Only the child comes here; it is still single-threaded.
     let filter = tracing_subscriber::EnvFilter::try_from_env("MAIL_PAIR_LOG")

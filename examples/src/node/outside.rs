@@ -1,5 +1,6 @@
 //! Whether the outside is reachable: an echo through the node's own gateway.
 
+use super::OutsideProbe;
 use ha_core::runtime::{Node, NodeError};
 use std::io;
 use std::net::SocketAddr;
@@ -21,9 +22,9 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    pub(super) async fn new(target: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(SocketAddr::new(target.ip(), 0)).await?;
-        socket.connect(target).await?;
+    pub(super) async fn new(OutsideProbe { from, echo }: OutsideProbe) -> io::Result<Self> {
+        let socket = UdpSocket::bind(SocketAddr::new(from, 0)).await?;
+        socket.connect(echo).await?;
         Ok(Self { socket, missed: 0, sequence: 0 })
     }
 

@@ -4,7 +4,7 @@ use super::data::Keeper;
 use super::outside::Outside;
 use super::sabotage::NoFence;
 use super::sidecar::Sidecar;
-use super::{ADDRESS, GROUP, MAIL, NodeSettings, SIDECAR, Sabotage, control, events};
+use super::{GROUP, MAIL, NodeSettings, SIDECAR, Sabotage, address, control, events};
 use crate::chassis::ChassisFence;
 use crate::smtp::{Identity, Service};
 use ha_core::guardian::GuardianClient;
@@ -12,14 +12,10 @@ use ha_core::runtime::{BootClock, Node, RecordOptions};
 use ha_core::store::{FileStateStore, medium::RealMedium};
 use ha_core::wire::PairKey;
 use ha_core::{GroupId, NodeId, TokenCell};
-use ha_vip::{Loopback, VirtualIp};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// What waiting clients hear when the address goes to the other node.
-const FAREWELL: &str = "421 4.3.2 the service moves to the other node\r\n";
 
 /// How long a stop waits for transactions in progress. With a live mirror they need a few milliseconds; with a cut one
 /// they cannot end, and whoever takes over is kept waiting.
@@ -36,8 +32,7 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
     let mut terminate = signal(SignalKind::terminate())?;
     let state = Arc::new(RealMedium::create(settings.dir.join("state"))?);
     let store = FileStateStore::open(state)?;
-    let backend = Arc::new(Loopback::new().with_farewell(FAREWELL));
-    let address = VirtualIp::new(ADDRESS, settings.service.ip(), backend)?;
+    let address = address::open(&settings)?;
     let source = address.accept_source(settings.service.port())?;
     let who = Identity { node: settings.name().into(), incarnation: guardian.incarnation() };
     let key = PairKey::load(&settings.key)?;
@@ -56,7 +51,7 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
         .guardian(guardian)
         .record(record)
         .outside(outside.first().await)
-        .resource(GROUP, Arc::new(address))
+        .resource(GROUP, Arc::new(address.clone()))
         .resource(GROUP, Arc::new(Sidecar::new(SIDECAR)))
         .resource(GROUP, Arc::new(service));
     for link in settings.links() {
@@ -66,7 +61,7 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
     if settings.config.fence.is_some() {
         builder = builder.fence(match settings.sabotage {
             Some(Sabotage::NoFence) => Arc::new(NoFence),
-            _ => Arc::new(ChassisFence::new(settings.peer_bmc)),
+            _ => Arc::new(ChassisFence::new(settings.peer_bmc.clone())),
         });
     }
     let node = Arc::new(builder.spawn().await?);
@@ -74,7 +69,7 @@ pub(super) async fn run(settings: Arc<NodeSettings>, guardian: GuardianClient) -
     tracing::info!(node = settings.name(), incarnation, "the node runs");
     let file = settings.dir.join("events.jsonl");
     let events = node.events();
-    let recorder = tokio::spawn(async move { events::record(events, &file, incarnation).await });
+    let recorder = tokio::spawn(async move { events::record(events, &file, incarnation, &address).await });
     tokio::spawn(outside.watch(Arc::clone(&node)));
     control::open(&settings.control, Arc::new(Parts { node: Arc::clone(&node), data }))?;
     let ended = tokio::select! {

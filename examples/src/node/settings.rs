@@ -1,12 +1,13 @@
 //! What the driver tells a node.
 
+use crate::chassis::BmcPlace;
 use ha_core::InitId;
 use ha_core::api::LinkFactory;
 use ha_core::config::Config;
 use ha_heartbeat::{LinkAddress, SerialLink};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,14 +82,25 @@ pub(crate) struct NodeSettings {
     pub(crate) data: Data,
     /// Where clients deliver mail.
     pub(crate) service: SocketAddr,
+    /// The interface that the service address comes and goes on, such as `10.77.0.100/24@lan0`; none: it is one of
+    /// 127.0.0.0/8, which are always there.
+    pub(crate) interface: Option<String>,
     /// The operator's socket.
     pub(crate) control: PathBuf,
     /// The board controller of the peer's chassis.
-    pub(crate) peer_bmc: SocketAddr,
-    /// The echo that shows whether the outside is reachable.
-    pub(crate) outside: SocketAddr,
+    pub(crate) peer_bmc: BmcPlace,
+    /// How it is found out whether the outside is reachable.
+    pub(crate) outside: OutsideProbe,
     /// What is broken on purpose.
     pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// An echo, and the address from which it is asked.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OutsideProbe {
+    pub(crate) from: IpAddr,
+    pub(crate) echo: SocketAddr,
 }
 
 /// Where the mail is kept.

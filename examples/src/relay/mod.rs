@@ -7,6 +7,8 @@
 //! | `serial` | octets between two ptys | from node 0, from node 1 |
 //! | `mirror` | TCP, dialled by node 1 | from node 0, from node 1; held back while cut |
 //! | `outside` | datagrams to an echo and back | of node 0, of node 1 (both ways at once) |
+//!
+//! Where the nodes have networks of their own (`--netns`), only the serial line is left to it.
 
 mod control;
 mod datagrams;
@@ -30,8 +32,8 @@ use valve::{Valves, Way};
 pub(crate) struct RelayConfig {
     pub(crate) control: PathBuf,
     pub(crate) udp: Vec<DatagramPath>,
-    pub(crate) stream: StreamPath,
-    pub(crate) outside: OutsidePath,
+    pub(crate) stream: Option<StreamPath>,
+    pub(crate) outside: Option<OutsidePath>,
 }
 
 /// A datagram path: node `n` sends to `from[n]`, what it sends arrives at `to[1 - n]`.
@@ -85,8 +87,12 @@ fn run(arguments: &[String]) -> io::Result<()> {
         for path in config.udp {
             datagrams::lay(path, &valves).await?;
         }
-        stream::lay(config.stream, &valves).await?;
-        outside::lay(&config.outside, &valves).await?;
+        if let Some(path) = config.stream {
+            stream::lay(path, &valves).await?;
+        }
+        if let Some(path) = config.outside {
+            outside::lay(&path, &valves).await?;
+        }
         let ttys = line::lay("serial", &valves)?;
         control::open(&config.control, valves)?;
         println!("{}", serde_json::to_string(&RelayReady { ttys })?);
