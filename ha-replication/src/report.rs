@@ -4,6 +4,7 @@ use crate::state::{Feed, Role, State};
 use crate::store::QuarantineReport;
 use ha_core::engine::{AckRule, DataReport};
 use ha_core::{Epoch, Generation, Lsn};
+use std::time::Duration;
 
 /// How well the data is protected now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,7 +106,10 @@ impl State {
             return false;
         }
         let now = self.cfg.clock.now();
-        let away = !self.connected() && now.since(self.contact) > self.cfg.limits.silence;
+        // A late observer accuses itself (rule 9).
+        let own =
+            self.ticked.map_or(Duration::ZERO, |at| now.since(at).saturating_sub(self.cfg.limits.keepalive));
+        let away = !self.connected() && now.since(self.contact) > self.cfg.limits.silence + own;
         away || self.owed_since().is_some_and(|since| now.since(since) > self.cfg.limits.stall)
     }
 

@@ -209,6 +209,8 @@ pub(crate) struct State {
     pub forced: bool,
     /// The last instant at which a plan was in force, or the promotion.
     pub contact: Instant,
+    /// When the own clockwork was last seen to run; what passed since beyond its interval is not the peer's silence.
+    pub ticked: Option<Instant>,
     /// Since when there is no session.
     pub listening_since: Instant,
     pub low_space: bool,
@@ -244,6 +246,7 @@ impl State {
     pub(crate) fn new(cfg: Arc<MirrorConfig>, recovered: &Recovered) -> Self {
         let mut state = Self {
             contact: cfg.clock.now(),
+            ticked: None,
             listening_since: cfg.clock.now(),
             role: Role::Idle,
             sequenced: Lsn(0),

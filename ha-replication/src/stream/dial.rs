@@ -219,6 +219,10 @@ impl State {
     fn tick(&mut self, now: Instant, late: Duration) {
         let epoch = self.leader().map_or(ha_core::Epoch(0), |l| l.epoch);
         let commit = self.commit;
+        self.ticked = Some(now);
+        if late > OWN_LATENESS {
+            self.contact = (self.contact + late).min(now);
+        }
         if let Some(session) = &mut self.session {
             // Whatever was sent since the last tick was a sign of life.
             if session.outbox.frames() == session.frames {
