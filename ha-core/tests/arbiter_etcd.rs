@@ -313,6 +313,61 @@ async fn a_swap_whose_answer_is_lost_is_found_again_or_left_open() {
     assert!(done_unheard > 0, "one of the cuts falls between the swap and its answer");
 }
 
+/// etcd's own lease lives on with every renewal; without that the key that readers look at would go with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs etcd-server"]
+async fn an_owner_that_renews_keeps_its_grant_for_longer_than_a_lease() {
+    let cluster = Cluster::start(1).await;
+    let owner = over(cluster.endpoints());
+    done(&owner, 0, owned(0, 1)).await;
+    let began = std::time::Instant::now();
+    while began.elapsed() < LEASE * 2 {
+        assert!(owner.renew("g", life(0), Epoch(1)).await.unwrap(), "after {:?}", began.elapsed());
+        tokio::time::sleep(LEASE / 10).await; // the renewals of an owner
+    }
+    let view = answered(&owner).await;
+    assert!(matches!(view.lease, Lease::Held { renewal, .. } if renewal < u64::MAX / 2), "{view:?}");
+}
+
+/// Done, its answer lost, and replaced by another node before it is asked again: "lost" would be a lie about what was done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs etcd-server"]
+async fn a_swap_that_was_done_unheard_and_replaced_is_left_open() {
+    let cluster = Cluster::start(3).await;
+    let relays = Relay::to_each(cluster.endpoints()).await;
+    let other = over(cluster.endpoints());
+    let mut at = done(&other, 0, owned(1, 1)).await;
+    let (mut epoch, mut left_open) = (1, 0);
+    for answers in 0..6 {
+        let a = over(relays.iter().map(Relay::endpoint).collect());
+        assert_eq!(a.read("g").await.unwrap().revision, at);
+        relays[0].set(Way::SwallowsAnswersAfter(answers));
+        relays[1..].iter().for_each(|r| r.set(Way::Hangs));
+        let swapping = tokio::spawn(async move { a.swap("g", at, owned(0, epoch + 1)).await });
+        let mut seen = answered(&other).await.revision;
+        while seen == at && !swapping.is_finished() {
+            seen = answered(&other).await.revision;
+        }
+        at = seen;
+        if answered(&other).await.record == Some(owned(0, epoch + 1)) {
+            at = done(&other, seen, owned(1, epoch + 2)).await;
+        }
+        relays[1..].iter().for_each(|r| r.set(Way::Passes));
+        match swapping.await.unwrap() {
+            Ok(Swap::Done { revision }) => assert!(revision < at, "it was done, and replaced"),
+            Ok(lost) => panic!("after {answers} answers: {lost:?}"),
+            Err(error) => {
+                assert!(matches!(error, ArbiterError::Unavailable { .. }), "{error}");
+                left_open += 1;
+            }
+        }
+        relays[0].set(Way::Passes);
+        let view = answered(&other).await;
+        (at, epoch) = (view.revision, view.record.unwrap().epoch.0);
+    }
+    assert!(left_open > 0, "one of the cuts falls between the swap and its answer");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs etcd-server"]
 async fn what_does_not_belong_there_is_named_and_never_overwritten() {
