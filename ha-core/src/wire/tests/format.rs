@@ -88,6 +88,24 @@ fn what_a_newer_node_adds_is_skipped() {
     assert_eq!(statement::decode_all(&[7, 4, 0, 1]), None, "cut short");
 }
 
+/// To older programs it is a release as any other: they skip the octet.
+#[test]
+fn a_release_by_who_leaves_says_so_behind_what_every_version_reads() {
+    let release = |leaving| Statement::Released {
+        group: GroupId(1),
+        epoch: Epoch(3),
+        final_lsn: Some(Lsn(7)),
+        excluded: true,
+        leaving,
+    };
+    for (leaving, golden) in [(false, &[15, 4, 1, 3, 3, 7][..]), (true, &[15, 5, 1, 3, 3, 7, 1])] {
+        let mut octets = Vec::new();
+        statement::encode(&release(leaving), &mut octets);
+        assert_eq!(octets, golden);
+        assert_eq!(statement::decode_all(golden).unwrap(), [release(leaving)]);
+    }
+}
+
 #[test]
 fn the_longest_numbers_survive() {
     let (group, epoch, lsn) = (GroupId(9), Epoch(u64::MAX), Lsn(u64::MAX));
