@@ -3,7 +3,8 @@
 
 mod pair_node_support;
 
-use pair_node_support::{ADDRESS, PATIENCE, Pair, signal};
+use pair_node_support::serial_line::SerialLine;
+use pair_node_support::{ADDRESS, PATIENCE, Pair, ip, signal};
 use std::time::Instant;
 
 /// Kills every process of the node; with `take`, takes the address out of its kernel as well, and verifies both.
@@ -120,4 +121,55 @@ fn a_frozen_machine_s_address_lapses_before_its_lease_is_over() {
     frozen.iter().for_each(|pid| signal(*pid, "CONT"));
     pair.await_standby(active);
     assert!(!pair.has_address(active) && pair.has_address(standby));
+}
+
+/// The serial link's state on that node, and those of the others.
+fn links(status: &serde_json::Value) -> (String, Vec<String>) {
+    let links = status["peer"]["links"].as_array().unwrap().iter();
+    let (serial, others): (Vec<_>, Vec<_>) =
+        links.partition(|link| link["path"].as_str().is_some_and(|path| path.starts_with("serial:")));
+    let state = |link: &serde_json::Value| link["state"].as_str().unwrap().to_owned();
+    (state(serial[0]), others.into_iter().map(state).collect())
+}
+
+/// Both UDP links go over one cable. With that pulled, only the serial line says that the other one lives: nobody is shot,
+/// and a group moves over it. The gate lets clients in at whoever has the address.
+#[test]
+#[ignore = "needs network namespaces"]
+fn a_serial_line_alone_keeps_the_pair_together_and_the_gate_opens_at_the_owner() {
+    let line = SerialLine::lay();
+    let mut pair = fenced("incarnation");
+    for node in 0..2 {
+        pair.start(node, &["--link", &line.flag(node), "--gate", "2s"]);
+    }
+    let (active, standby) = pair.await_first();
+    await_address(&pair, active);
+    let reached = |from: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        let ping = format!("netns exec {} ping -c 1 -W 1 {ADDRESS}", pair.space(from));
+        let answers = || {
+            let mut command = std::process::Command::new("ip");
+            command.args(ping.split_whitespace()).output().unwrap().status.success()
+        };
+        while !answers() {
+            assert!(Instant::now() < deadline, "nobody answers\n{}", pair.logs());
+        }
+    };
+    reached(standby);
+    ip(&format!("-n {} link set hb0 down", pair.space(active)));
+    for node in [active, standby] {
+        pair.await_status(node, "on the serial line alone", |s| {
+            let (serial, others) = links(s);
+            let lost = others.iter().all(|state| state == "dead");
+            serial == "up" && lost && s["peer"]["state"] == "alive"
+        });
+    }
+    assert_eq!(pair.lines("fenced"), Vec::<String>::new());
+    assert_eq!(pair.status(active).unwrap()["active"][0]["epoch"], 1);
+    pair.switched_over(active);
+    await_address(&pair, standby);
+    pair.await_active(standby, 2);
+    reached(active);
+    assert_eq!(pair.lines("fenced"), Vec::<String>::new());
+    pair.assert_never_twice();
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod serial_line;
+
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
