@@ -299,14 +299,19 @@ impl Pair {
 
     /// Ends every process of the node, as a cut of its power would.
     pub fn cut_power(&mut self, node: usize) {
-        // The guardian first, and again until nobody is left: it would start another child.
-        signal(self.outer(node), "KILL");
+        // Everybody stands still before the first one dies: who saw another one die would say goodbye, or start anew.
+        let mut stopped = BTreeSet::new();
         loop {
             let found = self.everybody(node);
-            if found.is_empty() {
+            if found == stopped {
                 break;
             }
-            found.into_iter().for_each(|pid| signal(pid, "KILL"));
+            signal_all(&found, "STOP");
+            stopped = found;
+        }
+        while !stopped.is_empty() {
+            signal_all(&stopped, "KILL");
+            stopped = self.everybody(node);
         }
         self.wait(node);
     }
@@ -338,8 +343,13 @@ impl Drop for Pair {
 }
 
 pub fn signal(pid: u32, signal: &str) {
-    let _ =
-        Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).stderr(Stdio::null()).status();
+    signal_all(&BTreeSet::from([pid]), signal);
+}
+
+/// One order for all of them.
+pub fn signal_all(pids: &BTreeSet<u32>, signal: &str) {
+    let pids = pids.iter().map(u32::to_string);
+    let _ = Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status();
 }
 
 /// An address of each node in a block of 127.0.0.0/8 in which the ports are free.
