@@ -217,6 +217,14 @@ impl Engine {
             && position < self.cfg.slot_window()
             && self.st.fence.last_slot != Some(slot)
             && (slot == 0 || !self.origins_are_far_apart())
+            && (slot > 0 || !self.gave_up_unheard())
+    }
+
+    /// A group was given up, and nothing that was said since is known to have arrived: to the peer this node owns it, has
+    /// no reason to shoot, and is shot without a wait for slots. That is over when the second slot begins.
+    fn gave_up_unheard(&self) -> bool {
+        let heard = |since| self.last_echoed().is_some_and(|sent| sent > since);
+        self.st.groups.iter().any(|gr| gr.released.is_some_and(|r| !heard(r.since)))
     }
 
     /// From when on this node counts its slots. The first in order counts from the send time of its newest beat known to be

@@ -120,12 +120,13 @@ impl Cluster {
         }
     }
 
-    /// The frozen one wakes: it can find out over a link that carries both ways.
+    /// The frozen one wakes: it can find out over a link that carries both ways, from a peer that runs.
     pub(super) fn wakes_after_lie(&mut self, node: usize) {
         if !std::mem::take(&mut self.nodes[node].lied_about) {
             return;
         }
-        if self.some_link_carries_since(self.now) {
+        let answers = self.nodes[1 - node].process.as_ref().is_some_and(|p| !p.paused);
+        if answers && self.some_link_carries_since(self.now) {
             (self.woke_after_lie, self.had_time_to_find_out) = (Some(self.now), false);
             // Once it has found out, the two histories are a matter of data, and of the operator.
             self.excused_from = self.excused_from.min(self.now + FIND_OUT);

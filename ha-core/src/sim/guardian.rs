@@ -73,9 +73,8 @@ impl Cluster {
         let Some(process) = n.process.as_ref() else { return };
         // When it last ran: a stopped one whose permission had ended before took its address back before.
         let ran = n.clock.local(if process.paused { n.disturbed } else { self.now });
-        if process.paused && self.third.is_none() {
-            return;
-        }
+        // Without a third party nobody acts on time: whoever takes over had the address taken, or waits for it.
+        let knows_when = !process.paused || self.third.is_some();
         let permits = process.permits.clone();
         let now = n.clock.local(self.now);
         for group in 0..self.nodes[node].running.len() {
@@ -84,7 +83,7 @@ impl Cluster {
             let expiry = crate::timing::address_expiry(lifetime);
             let expired =
                 permits.valid(group).is_some_and(|(_, until)| !lifetime.is_zero() && until + expiry <= now);
-            if expired || permits.at(group, ran).is_none() {
+            if expired || knows_when && permits.at(group, ran).is_none() {
                 self.nodes[node].running[group].iter_mut().for_each(|r| r.serves = false);
             }
         }

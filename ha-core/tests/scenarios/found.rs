@@ -161,10 +161,25 @@ fn seeds_that_once_broke_an_invariant_hold_them_all() {
         20_004_672, 20_008_214, 20_015_998, 20_016_850, 20_018_496, 20_054_036, 20_062_324, 20_069_438,
         20_073_376, 40_001_346, 40_007_211, 40_010_340, 40_011_657, 40_025_155, 40_028_824, 50_006_570,
         51_008_595, 51_008_999, 70_010_590, 70_019_670, 71_007_473, 71_013_277, 71_031_370, 73_024_181,
+        80_026_820, 80_044_417,
     ];
     for seed in seeds {
         let report = ha_core::sim::run(seed, &Options::default());
         assert!(report.failure.is_none(), "{}", report.failure.unwrap());
+    }
+}
+
+/// The line went dead between an owner's stop and its word of it. To the other one it is an owner still, without a reason
+/// to shoot: that one does not wait for its slot, so this one does.
+#[test]
+fn who_gave_a_group_up_unheard_and_the_other_do_not_both_shoot() {
+    for late in 0..150 {
+        let mut cluster = served_with(late, plain());
+        cluster.inject(Fault::Switchover(0));
+        cluster.run_for(ms(20 + late % 60 * 4));
+        cluster.inject(Fault::Isolate(ms(400 + late * 3)));
+        cluster.run_for(seconds(6));
+        sound(&cluster);
     }
 }
 
