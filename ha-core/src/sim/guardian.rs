@@ -23,7 +23,9 @@ impl Cluster {
     /// The process is gone: services end with it, an address stays until it is undone or lapses.
     pub(super) fn process_ends(&mut self, node: usize) -> Option<Mourning> {
         let now = self.now;
-        if self.nodes[1 - node].lied_about {
+        self.note_time_to_find_out();
+        let finding_out = self.woke_after_lie.is_some() && !self.had_time_to_find_out;
+        if self.nodes[1 - node].lied_about || finding_out {
             // Who believed it ends before it could be found out, and leaves its successor what it made of it.
             self.tainted.fill(true);
         }
