@@ -313,6 +313,31 @@ async fn a_swap_whose_answer_is_lost_is_found_again_or_left_open() {
     assert!(done_unheard > 0, "one of the cuts falls between the swap and its answer");
 }
 
+/// Of all that want a group one is granted it, and every node reads who; each of many groups for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs etcd-server"]
+async fn three_and_five_nodes_contend_for_each_of_many_groups_and_one_owns_it() {
+    let cluster = Cluster::start(3).await;
+    for nodes in [3u8, 5] {
+        let handles: Vec<_> = (0..nodes).map(|_| over(cluster.endpoints())).collect();
+        answered(&handles[0]).await;
+        let mut owners = std::collections::BTreeSet::new();
+        for group in (0..16).map(|g| format!("{nodes}-nodes-{g}")) {
+            let swaps = (0..nodes).map(|n| handles[usize::from(n)].swap(&group, 0, owned(n, 1)));
+            let ended = futures::future::join_all(swaps).await;
+            let won: Vec<u8> =
+                (0..nodes).filter(|n| matches!(ended[usize::from(*n)], Ok(Swap::Done { .. }))).collect();
+            assert_eq!(won.len(), 1, "{ended:?}");
+            for (n, handle) in (0..nodes).zip(&handles) {
+                assert_eq!(handle.read(&group).await.unwrap().record, Some(owned(won[0], 1)));
+                assert_eq!(handle.renew(&group, life(n), Epoch(1)).await.unwrap(), n == won[0]);
+            }
+            owners.insert(won[0]);
+        }
+        println!("{nodes} nodes: groups were won by {owners:?}");
+    }
+}
+
 /// etcd's own lease lives on with every renewal; without that the key that readers look at would go with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs etcd-server"]
