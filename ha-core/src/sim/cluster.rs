@@ -18,7 +18,7 @@ use super::{Cut, Options};
 use crate::engine::{
     Action, ArbiterAnswer, ArbiterRequest, Beat, Command, FenceAnswer, ReleasedNotice, Status,
 };
-use crate::{BootId, GroupId, Incarnation, InitId, Instant, NodeRecord, OpId, StoreId};
+use crate::{BootId, GroupId, InitId, Instant, NodeRecord, OpId, StoreId};
 use std::time::Duration;
 
 pub(super) const MS: u64 = 1_000_000;
@@ -56,9 +56,8 @@ pub(super) enum Event {
     Fault(Fault),
     Mend { healing: u32, what: Mending },
     Operator,
-    Confirm { node: usize, group: GroupId, incarnation: Option<Incarnation>, cycle: u32 },
+    Answer { node: usize, command: Command, cycle: u32 },
     Trust { node: usize },
-    Force { node: usize, group: GroupId, incarnation: Option<Incarnation>, cycle: u32 },
     Mended { node: usize, group: GroupId },
     Heal,
     Poll { task: u64 },
@@ -365,13 +364,8 @@ impl Cluster {
             Event::Fault(fault) => self.fault(fault),
             Event::Mend { healing, what } => self.mend(healing, what),
             Event::Operator => self.operator(),
-            Event::Confirm { node, group, incarnation, cycle } => {
-                self.confirm_off(node, group, incarnation, cycle);
-            }
+            Event::Answer { node, command, cycle } => self.give_answer(node, command, cycle),
             Event::Trust { node } => self.trust_fence(node),
-            Event::Force { node, group, incarnation, cycle } => {
-                self.force_copy(node, group, incarnation, cycle);
-            }
             Event::Mended { node, group } => {
                 self.command(node, Command::ClearFailures(group));
                 self.end_policies(node);

@@ -72,7 +72,8 @@ impl Cluster {
             Question::NoStopProof | Question::NoExclusionProof | Question::Unconfirmed => {
                 let away = self.rng.range(4000, 8000) * MS;
                 let cycle = self.keep_off(1 - node, away);
-                self.after(2500 * MS, Event::Confirm { node, group, incarnation: peer, cycle });
+                let command = Command::ConfirmPeerOff { group, incarnation: peer };
+                self.after(2500 * MS, Event::Answer { node, command, cycle });
             }
             Question::PeerAbsent => self.bring_back(1 - node),
             Question::NotCurrent => {
@@ -144,7 +145,8 @@ impl Cluster {
     fn force(&mut self, node: usize, group: GroupId, incarnation: Option<Incarnation>) {
         let away = self.rng.range(5000, 8000) * MS;
         let cycle = self.keep_off(1 - node, away);
-        self.after(3 * SECOND, Event::Force { node, group, incarnation, cycle });
+        let command = Command::ForceCurrent { group, incarnation };
+        self.after(3 * SECOND, Event::Answer { node, command, cycle });
     }
 
     /// Gives a command to the engine of `node` (0 or 1), if one runs.
@@ -154,27 +156,10 @@ impl Cluster {
         }
     }
 
-    pub(super) fn confirm_off(
-        &mut self,
-        node: usize,
-        group: GroupId,
-        incarnation: Option<Incarnation>,
-        cycle: u32,
-    ) {
+    /// An answer that rests on the other node's being off, in that power cycle.
+    pub(super) fn give_answer(&mut self, node: usize, command: Command, cycle: u32) {
         if self.was_off_since(1 - node, cycle) {
-            self.command(node, Command::ConfirmPeerOff { group, incarnation });
-        }
-    }
-
-    pub(super) fn force_copy(
-        &mut self,
-        node: usize,
-        group: GroupId,
-        incarnation: Option<Incarnation>,
-        cycle: u32,
-    ) {
-        if self.was_off_since(1 - node, cycle) {
-            self.command(node, Command::ForceCurrent { group, incarnation });
+            self.command(node, command);
         }
     }
 
