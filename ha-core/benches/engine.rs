@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use engine_duo::{Duo, Kind};
 use std::time::Duration;
 
-const GROUPS: [usize; 4] = [1, 100, 1_000, 10_000];
+const GROUPS: [usize; 5] = [1, 16, 100, 1_000, 10_000];
 
 const STANDBY: usize = 0;
 const OWNER: usize = 1;

@@ -298,9 +298,9 @@ impl Engine {
             agenda.leased.set(g, matches!(permit, Permit::Leased(_)));
             agenda.spared.set(g, spared);
             agenda.asking.set(g, asking);
-            agenda.serving.set(g, serving);
             agenda.deadlines.set(g, deadline);
             news |= agenda.say(g);
+            self.note_serving(g, serving);
             self.note_own_claim(g);
         }
         self.agenda.touched.clear();

@@ -107,6 +107,7 @@ impl Engine {
 
 fn canonical_link(link: &mut Link, dead: Duration, rotates: bool, now: Instant, horizon: Duration) {
     let newest = link.seq;
+    link.news.renumber(newest);
     // The rotation of statements depends on these; the rest of the number does not matter.
     link.seq = if rotates { newest % ROTATION } else { 0 };
     // An echo of what was echoed long ago shows nothing new.

@@ -24,17 +24,30 @@ impl Engine {
             // A greeting teaches whom to address on this link; nothing else in it counts.
             if self.st.links[i].heard.is_none_or(|(inc, _)| inc != beat.incarnation && !self.is_current(inc))
             {
-                self.st.links[i].heard = Some((beat.incarnation, beat.seq));
+                self.note_heard(i, beat);
             }
             return;
         }
         if !self.is_current(beat.incarnation) {
             self.meet(beat.incarnation);
         }
+        let newest = self.st.links[i].heard.filter(|(inc, _)| *inc == beat.incarnation);
         self.note_arrival(i, beat);
         self.note_life_after_proof(beat.incarnation);
+        // A beat that was overtaken shows that both ways are open; what it says is older than what is known.
+        if newest.is_some_and(|(_, seq)| beat.seq < seq) {
+            return;
+        }
         for statement in &beat.statements {
             self.take_statement(beat.incarnation, *statement);
+        }
+    }
+
+    /// The newest beat of the life that this link speaks to.
+    fn note_heard(&mut self, i: usize, beat: &Beat) {
+        let before = self.st.links[i].heard.replace((beat.incarnation, beat.seq));
+        if before.is_none_or(|(incarnation, _)| incarnation != beat.incarnation) {
+            self.tell_all(i);
         }
     }
 
@@ -80,9 +93,13 @@ impl Engine {
         let dead = self.cfg.links[i].dead;
         let link = &mut self.st.links[i];
         let newer = link.heard.is_none_or(|(inc, seq)| inc != beat.incarnation || beat.seq > seq);
-        if newer {
-            link.heard = Some((beat.incarnation, beat.seq));
+        if let Some(seq) = beat.echo {
+            link.news.echoed(seq);
         }
+        if newer {
+            self.note_heard(i, beat);
+        }
+        let link = &mut self.st.links[i];
         link.last_heard = Some(now);
         let echoed = beat.echo.and_then(|seq| link.sent.iter().find(|(s, _)| *s == seq)).map(|(_, at)| *at);
         if let Some(at) = echoed {

@@ -5,7 +5,7 @@ use super::state::{Fence, Group, Link, Peer, State};
 use super::{Action, Boot, Event, EventKind, Input, LinkState, OpResult, PeerState, TimeoutEdge};
 use crate::config::Config;
 use crate::{GroupId, Instant};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,7 +262,7 @@ impl Link {
             next_send: now,
             cursor: 0,
             urgent_at: 0,
-            news: BTreeSet::new(),
+            news: super::telling::News::default(),
         }
     }
 }

@@ -58,6 +58,7 @@ mod saying;
 mod snapshot;
 mod state;
 mod status;
+mod telling;
 mod third_party;
 mod third_proof;
 mod third_requests;

@@ -3,18 +3,16 @@
 use super::beat::{Beat, ClaimState, Statement};
 use super::machine::Engine;
 use super::state::Role;
+use super::telling::FEW_GROUPS;
 use super::{Action, EventKind};
-use crate::{Epoch, GroupId, Instant, LinkId, SetRecord};
+use crate::{GroupId, Instant, LinkId, SetRecord};
 use std::time::Duration;
 
 /// Least time between two beats that are sent early because they say something new.
 const EARLY_BEAT_SPACING: Duration = Duration::from_millis(1);
 
-/// Pairs of at most so many groups say everything in one rotation.
-const FEW_GROUPS: usize = 16;
-
 /// Statements that every node has to say, besides its claims.
-const NODE_STATEMENTS: usize = 6;
+pub(super) const NODE_STATEMENTS: usize = 6;
 
 /// So many lists of statements are kept for the next beats.
 const SPARE_MAX: usize = 16;
@@ -23,13 +21,13 @@ const SPARE_MAX: usize = 16;
 pub(super) const ROOM_FOR_ALL: usize = 200;
 
 /// A beat that is being filled.
-struct Packing<'a> {
+pub(super) struct Packing<'a> {
     said: &'a mut Vec<Statement>,
-    left: usize,
+    pub(super) left: usize,
 }
 
 impl Packing<'_> {
-    fn take(&mut self, s: Statement) -> bool {
+    pub(super) fn take(&mut self, s: Statement) -> bool {
         let len = crate::wire::statement_len(&s);
         if len > self.left {
             return false;
@@ -123,8 +121,8 @@ impl Engine {
             node.remove(at);
         }
         if self.has_many_groups() {
-            self.pack_news(i, &node[..NODE_STATEMENTS], room, &mut packing);
-            self.rotate(i, &node[NODE_STATEMENTS..], &mut packing);
+            self.tell_node(i, &node, room, &mut packing);
+            self.tell_groups(i, &mut packing);
         } else {
             self.rotate(i, &node, &mut packing);
         }
@@ -166,41 +164,8 @@ impl Engine {
         self.st.links[i].cursor = if all == 0 { 0 } else { cursor % all };
     }
 
-    /// Where a lap of the rotation takes long: the node's own statements on every wide beat and every other
-    /// narrow one, and claims that changed since they were said, in up to half of the room.
-    fn pack_news(&mut self, i: usize, node: &[Statement], room: usize, packing: &mut Packing<'_>) {
-        let seq = self.st.links[i].seq as usize;
-        let turns = if room >= ROOM_FOR_ALL { node.len() } else { (seq + 1) % 2 };
-        for s in node.iter().cycle().skip(seq / 2 % node.len().max(1)).take(turns) {
-            packing.take(*s);
-        }
-        let rest = packing.left / 2;
-        while packing.left > rest
-            && let Some(g) = self.st.links[i].news.first().copied()
-            && packing.take(self.said_claim(g))
-        {
-            self.st.links[i].news.remove(&g);
-        }
-    }
-
-    fn has_many_groups(&self) -> bool {
-        self.st.groups.len() > FEW_GROUPS
-    }
-
-    /// Keeps what is claimed of the group. Where a lap of the rotation takes long, a change is said out of turn.
-    pub(super) fn note_own_claim(&mut self, g: GroupId) {
-        let claim = self.claim(g);
-        let (many, place) = (self.has_many_groups(), usize::from(g.0));
-        let Some(before) = self.agenda.claimed.get_mut(place).and_then(|c| c.replace(claim)) else { return };
-        if many && word(&before) != word(&claim) {
-            for link in &mut self.st.links {
-                link.news.insert(g);
-            }
-        }
-    }
-
     /// What was found to be claimed when the group was last looked at, which is whenever a fact of it changes.
-    fn said_claim(&self, g: GroupId) -> Statement {
+    pub(super) fn said_claim(&self, g: GroupId) -> Statement {
         let kept = self.agenda.claimed.get(usize::from(g.0)).copied().flatten();
         kept.unwrap_or_else(|| self.claim(g))
     }
@@ -287,8 +252,9 @@ impl Engine {
         said.push(Statement::Safety { dead_ms, slot_ms, feed_ms });
         said.extend(crate::timing::LeaseValues::of(&self.cfg).map(Statement::from));
         said.extend(st.record.policy.said().map(|(scope, flags)| Statement::Policy { scope, flags }));
-        let serves = |group| Statement::Serves { group, epoch: self.group(group).epoch };
-        said.extend(self.agenda.serving.iter().map(serves));
+        if !self.has_many_groups() {
+            said.extend(self.agenda.serving.iter().map(|g| self.said_serves(g)));
+        }
     }
 
     /// What this node is in the group, for the peer.
@@ -327,13 +293,5 @@ impl Engine {
         self.emit(EventKind::Role { group: g, role, epoch });
         self.hasten_beats();
         self.again = true;
-    }
-}
-
-/// What is said out of turn when it changes: not how far the data are.
-const fn word(claim: &Statement) -> Option<(Epoch, ClaimState, SetRecord)> {
-    match claim {
-        Statement::Claim { epoch, state, set, .. } => Some((*epoch, *state, *set)),
-        _ => None,
     }
 }

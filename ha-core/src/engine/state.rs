@@ -12,7 +12,7 @@ use crate::{
     NodeId, NodeRecord, Nonce, OpId, SetRecord, StopProof, StoreId, WriteId,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -78,8 +78,8 @@ pub(super) struct Link {
     pub cursor: usize,
     /// The same of very many urgent statements.
     pub urgent_at: usize,
-    /// Groups of which something changed that this link has not said, where a rotation takes long.
-    pub news: BTreeSet<GroupId>,
+    /// What the peer was not told yet, or not surely, of many groups.
+    pub news: super::telling::News,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
