@@ -3,6 +3,7 @@
 //! A group that must be with another one (its lead) starts after it, stops before it when both move, and is
 //! started nowhere else. Both only ever name earlier groups, so that no two wait for each other.
 
+use super::boot_table::Verdict;
 use super::machine::Engine;
 use super::policy_state::MoveReason;
 use super::state::Role;
@@ -46,6 +47,24 @@ impl Engine {
             let claim = self.st.peer.claims.get(&h).map(|c| c.state);
             matches!(claim, Some(ClaimState::Owner | ClaimState::Standby { viable: true }))
         })
+    }
+
+    /// Whether a group that must be with `root` could be served there and not here: only that copy is current.
+    pub(super) fn leaves_a_follower_behind(&self, root: GroupId) -> bool {
+        self.tied(root).any(|h| h != root && self.root(h) == root && self.is_better_there(h))
+    }
+
+    fn is_better_there(&self, g: GroupId) -> bool {
+        let alive = self.st.peer.is_alive() && self.group(g).is_idle();
+        alive && self.group_config(g).mirrored && matches!(self.verdict(g), Some(Verdict::Lose))
+    }
+
+    /// Whether this copy is the current one, the lead is at the peer, and something keeps it from coming here.
+    pub(super) fn is_left_behind(&self, g: GroupId) -> bool {
+        let root = self.root(g);
+        let wins = matches!(self.verdict(g), Some(Verdict::Win | Verdict::WinAlone));
+        let comes = |h| !self.is_owned_there(h) || self.is_viable(h) && !self.is_maintained_there(h);
+        wins && self.lead_is_there(g) && !self.tied(g).filter(|h| self.root(*h) == root).all(comes)
     }
 
     /// Whether the group may be started here as far as its lead is concerned.

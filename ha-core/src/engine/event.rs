@@ -419,7 +419,7 @@ impl fmt::Display for Question {
             Self::ArbiterSilent => "the arbiter gives no answer, and no grant or exclusion is made without it; bring it back",
             Self::ArbiterForgot => "the arbiter keeps less than was granted before, so nothing acts on its word; bring its memory back, or let its record be written anew (if another node was granted meanwhile, both serve)",
             Self::Unconfirmed => "the permission ran out and nobody can confirm it; bring the peer back, or confirm that it is off",
-            Self::HeldByPolicy => "standby or maintenance keeps the group from being started here, or the group that it must be with waits for an answer; end the standby or the maintenance, or answer that one",
+            Self::HeldByPolicy => "standby or maintenance keeps the group from being started here, or the group that it must be with waits for an answer or cannot come here, where this one's data are; end the standby or the maintenance, clear the failures, or answer that one",
         })
     }
 }

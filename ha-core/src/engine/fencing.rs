@@ -188,18 +188,18 @@ impl Engine {
         let mirrored = self.group_config(g).mirrored;
         let gr = self.group(g);
         if gr.is_owner() {
-            return !mirrored || matches!(self.st.record.group(g).set, SetRecord::Both { .. });
+            // The third party excludes the peer in silence: before it knows that, its shot may be under way.
+            let member = matches!(self.st.record.group(g).set, SetRecord::Both { .. }) || self.has_arbiter();
+            return !mirrored || member;
         }
-        let claim = self.st.peer.claims.get(&g);
-        if !mirrored {
-            // An owner has no reason; one that gave the group up, or waits like us, would start it on our end.
-            let owns = |c: &Claim| matches!(c.state, ClaimState::Owner | ClaimState::Claiming);
-            let given_up = |c: &Claim| gr.release.is_some_and(|r| r.epoch >= c.epoch);
-            return !claim.is_some_and(|c| owns(c) && !given_up(c));
+        // An owner that was alone may be admitting this copy since its last word, and wait for what a shot would prove.
+        if mirrored {
+            return true;
         }
-        // A word from before our admission says nothing of what the owner waits for since.
-        let own = self.st.record.group(g).set.generation();
-        claim.is_some_and(|c| !c.set.is_alone() || c.set.generation() <= own)
+        // An owner has no reason; one that gave the group up, or waits like us, would start it on our end.
+        let owns = |c: &Claim| matches!(c.state, ClaimState::Owner | ClaimState::Claiming);
+        let given_up = |c: &Claim| gr.release.is_some_and(|r| r.epoch >= c.epoch);
+        !self.st.peer.claims.get(&g).is_some_and(|c| owns(c) && !given_up(c))
     }
 
     /// Words of the peer arrived after it was dead here, without an echo. They may say that it has no reason to shoot any more,

@@ -164,7 +164,8 @@ impl Engine {
         true
     }
 
-    /// A follower whose lead does not serve here is not started here. Its lead's question speaks for both.
+    /// A follower whose lead does not serve here is not started here. Its lead's question speaks for both; it asks by
+    /// itself where only its copy is current and the lead cannot come.
     pub(super) fn wait_for_lead(&mut self, g: GroupId) {
         self.want_no_more(g);
         self.answer_want(g);
@@ -172,7 +173,7 @@ impl Engine {
             self.watch_successor(g, r.since, r.overdue);
         }
         let lead_asks = self.lead(g).is_some_and(|lead| self.group(lead).question.is_some());
-        if lead_asks {
+        if lead_asks || self.is_left_behind(g) {
             self.ask_operator(g, Question::HeldByPolicy);
         } else {
             self.unask(g);

@@ -361,7 +361,9 @@ impl Engine {
         let mirrored = self.group_config(g).mirrored;
         let set = self.st.record.group(g).set;
         // Who is alone stays the only current copy, whatever it wanted to hand over to.
-        let excluded = mirrored && why == Why::Handover && matches!(set, SetRecord::Both { .. });
+        // Who died meanwhile does not take it: nothing is given up for it.
+        let gone = matches!(self.st.peer.state, super::PeerState::Dead | super::PeerState::Gone);
+        let excluded = mirrored && why == Why::Handover && matches!(set, SetRecord::Both { .. }) && !gone;
         if excluded {
             self.rec(g).set = SetRecord::Out { epoch, generation: set.generation() };
         }

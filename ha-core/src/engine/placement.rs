@@ -62,6 +62,7 @@ impl Engine {
             && (!config.mirrored || self.group(g).full);
         let reason = match (standby, outside, preferred) {
             (true, ..) => MoveReason::Standby,
+            _ if self.leaves_a_follower_behind(g) => MoveReason::Together,
             (_, true, _) => MoveReason::Outside,
             (.., true) => MoveReason::Failback,
             _ => return None,

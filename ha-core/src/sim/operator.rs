@@ -200,8 +200,9 @@ impl Cluster {
             found.questions[node] = g.question;
             // A follower asks because its lead does: that one's question must be a good one.
             let lead = self.scenario.configs[0].groups[usize::from(group)].policy.with;
-            if let (Some(Question::HeldByPolicy), Some(lead)) = (g.question, lead) {
-                found.questions[node] = status.groups[usize::from(lead.0)].question;
+            let lead = lead.and_then(|lead| status.groups[usize::from(lead.0)].question);
+            if let (Some(Question::HeldByPolicy), Some(asks)) = (g.question, lead) {
+                found.questions[node] = Some(asks);
             }
             full |= g.role == RoleName::Active && g.protection == Protection::Full;
         }

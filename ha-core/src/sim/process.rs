@@ -103,7 +103,7 @@ impl Cluster {
             ever_echoed: vec![false; config.links.len()],
             knows_timing: false,
             recording,
-            rate: super::invariant::Rate::default(),
+            rate: super::invariant::Rate::of(groups),
             spins: (0, 0),
         });
         for mirror in self.mirrors.iter_mut().flatten() {

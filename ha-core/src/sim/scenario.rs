@@ -150,8 +150,14 @@ impl Scenario {
     /// The run of `seed` with a third party, and with faults of it among the others.
     #[must_use]
     pub fn arbitrated(seed: u64) -> Self {
-        let mut scenario = Self::from_seed(seed);
-        let mut rng = Rng::new(seed ^ 0x0a4b_17e4_0000);
+        Self::from_seed(seed).with_third_party()
+    }
+
+    /// The same run with a third party, and with faults of it among the others.
+    #[must_use]
+    pub fn with_third_party(self) -> Self {
+        let mut scenario = self;
+        let mut rng = Rng::new(scenario.seed ^ 0x0a4b_17e4_0000);
         let lease = ms(rng.range(800, 2500));
         let trusts = rng.chance(700);
         for config in &mut scenario.configs {

@@ -183,6 +183,25 @@ fn who_gave_a_group_up_unheard_and_the_other_do_not_both_shoot() {
     }
 }
 
+/// The owner of a group with a mirror and of one without was alone, by its last word; then its copy had caught up, and it
+/// was writing that both belong to the group again. It had a reason to shoot that the other did not know of.
+#[test]
+fn who_knows_the_owner_to_be_alone_keeps_its_slot_for_another_group_s_sake() {
+    let mut config = pair();
+    config.groups.push(plain().groups.remove(0));
+    config.groups[1].name = "web".into();
+    for late in 0..120 {
+        let mut cluster = served_with(late, config.clone());
+        cluster.inject(Fault::CutMirror(Cut::Both, seconds(2)));
+        cluster.run_for(ms(1900));
+        cluster.inject(Fault::SlowDisk(0, ms(600), seconds(3)));
+        cluster.run_for(ms(100 + late * 5));
+        cluster.inject(Fault::Isolate(seconds(1)));
+        cluster.run_for(seconds(4));
+        sound(&cluster);
+    }
+}
+
 /// A standby woke, found the release of a life that was over in its sockets, and acted on it: the next life owned already,
 /// told falsely that the standby is off.
 #[test]

@@ -14,6 +14,7 @@ mod data;
 mod disk;
 mod fencing;
 mod found;
+mod mixed;
 mod modes;
 mod network;
 mod operations;

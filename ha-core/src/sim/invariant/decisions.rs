@@ -101,26 +101,37 @@ impl Recording {
 }
 
 /// Counts actions by virtual second.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Rate {
     second: u64,
     actions: u32,
+    limit: u32,
 }
 
 impl Rate {
-    /// Actions a second that no configuration of the simulator needs.
-    pub const LIMIT: u32 = 3000;
+    /// Actions a second that no pair of a few groups needs.
+    const LIMIT: u32 = 3000;
+
+    /// The same for each of many: with a third party every one has a permission of its own that each beat renews.
+    const PER_GROUP: u32 = 200;
+
+    /// For an engine of so many groups.
+    #[must_use]
+    pub fn of(groups: usize) -> Self {
+        let many = u32::try_from(groups).unwrap_or(u32::MAX).saturating_mul(Self::PER_GROUP);
+        Self { second: 0, actions: 0, limit: many.max(Self::LIMIT) }
+    }
 
     /// Takes note of `actions` decided at true time `now`.
     ///
     /// # Errors
-    /// I7 beyond [`Rate::LIMIT`] in one second.
+    /// I7 beyond the limit in one second.
     pub fn add(&mut self, node: usize, now: u64, actions: usize) -> Verdict {
         if now / 1_000_000_000 != self.second {
             (self.second, self.actions) = (now / 1_000_000_000, 0);
         }
         self.actions += u32::try_from(actions).unwrap_or(u32::MAX);
-        if self.actions > Self::LIMIT {
+        if self.actions > self.limit {
             return Err(Broken::new(
                 Invariant::I7,
                 format!("node {node} decided {} actions in one second", self.actions),
@@ -141,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_storm_of_actions_fires() {
-        let mut rate = Rate::default();
+        let mut rate = Rate::of(15);
         assert!(rate.add(0, 5, 2000).is_ok());
         assert!(rate.add(0, 1_000_000_005, 2000).is_ok());
         assert_eq!(rate.add(0, 1_000_000_006, 2000).unwrap_err().invariant, Invariant::I7);
