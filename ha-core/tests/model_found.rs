@@ -33,6 +33,20 @@ fn an_owner_that_wakes_just_before_everything_is_cut_is_not_fenced_while_it_fenc
     }
 }
 
+/// The owner was alone with its mirror by its last word, and about to admit the copy again; both shot, the other one for the
+/// sake of a group without a mirror (`fencing.rs`, `peer_may_have_reason`). The simulator found it first, in eighty lines.
+#[test]
+fn an_owner_that_was_alone_and_its_standby_do_not_both_shoot() {
+    holds("mixed", "cut-stream +4 heal +9 cut-links +11");
+}
+
+/// The copy that went on alone was on one node, the group that it must be with on the other: nobody served, nobody asked
+/// (`cohort.rs`, `leaves_a_follower_behind`).
+#[test]
+fn a_group_is_not_left_behind_by_the_one_that_it_must_be_with() {
+    holds("tied", "cut-stream +4 power-loss:0 mend");
+}
+
 /// A taker of a group was granted the next epoch and lost its power at once; the former owner, cut off from the
 /// storage meanwhile, waited for a confirmation that nobody could ever give (`permission.rs`).
 #[test]

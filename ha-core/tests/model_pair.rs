@@ -39,6 +39,9 @@ families! {
     a_lost_store: "amnesia", (1, 1, 0), 10_000;
     a_machine_that_stops_and_goes_on: "freeze", (1, 1, 0), 4_500;
     two_groups_that_back_each_other_up: "mutual", (1, 1, 0), 22_000;
+    a_group_with_a_mirror_and_one_without: "mixed", (1, 1, 0), 45_000;
+    a_group_that_must_be_with_another: "tied", (2, 0, 0), 80_000;
+    a_third_party_that_decides_of_both_kinds: "two-third", (1, 1, 0), 48_000;
     a_group_without_data: "plain", (1, 1, 0), 9_000;
     a_device_that_cuts_only_the_access: "access", (1, 1, 0), 6_500;
     a_third_party_that_decides: "third", (1, 1, 0), 10_000;

@@ -55,6 +55,29 @@ fn a_promise_that_an_older_word_took_back_is_given_again() {
     assert_eq!(pair.status(0).role, RoleName::Active, "{:#?}", pair.log);
 }
 
+/// Two beats of one link changed places on their way: the first counts as a sign of life and not as a word.
+#[test]
+fn what_an_overtaken_beat_says_is_older_than_what_is_known() {
+    const LAN: LinkId = LinkId(0);
+    let mut pair = Pair::settled(config(false));
+    let late = loop {
+        pair.run(ms(1));
+        let on_lan = |(_, to, input): &(Instant, usize, Input)| {
+            *to == 1 && matches!(input, Input::Beat { link: LAN, .. })
+        };
+        if let Some(at) = pair.in_flight.iter().position(on_lan) {
+            break pair.in_flight.remove(at).unwrap().2;
+        }
+    };
+    pair.feed(0, Input::Command(Command::Switchover(GROUP)));
+    pair.run(ms(500));
+    let known = |pair: &Pair| pair.nodes[1].as_ref().unwrap().st.peer.claims.get(&GROUP).map(|c| c.state);
+    let before = known(&pair);
+    assert_ne!(before, Some(ClaimState::Owner), "{:#?}", pair.log);
+    pair.feed(1, late);
+    assert_eq!(known(&pair), before);
+}
+
 /// A narrow line says one thing at a time: a copy can be caught up before its claim was heard. Its record is of a later
 /// generation than the owner's, as an operator made a node serve that had forgotten.
 #[test]

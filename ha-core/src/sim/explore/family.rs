@@ -170,6 +170,10 @@ impl Family {
             family.config.arbiter = Some(arbiter);
             family
         };
+        let mut tied = Self::new("tied", vec![plain(), mail()]);
+        tied.config.groups[1].policy.with = Some(crate::GroupId(0));
+        let mut two = third("two-third", plain(), false);
+        two.config.groups.push(other());
         let mut access = Self::new("access", vec![plain()]);
         access.config = pair(vec![plain()], FenceScope::Access);
         vec![
@@ -265,6 +269,45 @@ impl Family {
                         | Boot(_)
                         | Heal
                         | Switchover { .. }
+                )
+            }),
+            // A group with a mirror and one without, owned by one node.
+            Self::new("mixed", vec![mail(), plain()]).only(Budget::new(2, 1, 0), |c| {
+                matches!(
+                    c,
+                    PowerLoss { .. }
+                        | CutStream
+                        | HealStream
+                        | CutLinks
+                        | Isolate
+                        | SlowDisk(_)
+                        | Boot(_)
+                        | Heal
+                )
+            }),
+            // A group with a mirror that must be where one without is.
+            tied.only(Budget::new(2, 1, 1), |c| {
+                matches!(
+                    c,
+                    PowerLoss { durable: false, .. }
+                        | CutStream
+                        | CutLinks
+                        | Boot(_)
+                        | Shutdown(_)
+                        | OpFails(_)
+                )
+            }),
+            // A third party decides of both kinds, each node owning one.
+            two.only(Budget::new(2, 1, 0), |c| {
+                matches!(
+                    c,
+                    PowerLoss { durable: false, .. }
+                        | Choice::ArbiterCut(_)
+                        | CutStream
+                        | CutLinks
+                        | Isolate
+                        | Boot(_)
+                        | Repair
                 )
             }),
             // A group without data.
