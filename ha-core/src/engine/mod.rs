@@ -101,4 +101,6 @@ mod policy_tests;
 #[cfg(test)]
 mod stale_word_tests;
 #[cfg(test)]
+mod telling_tests;
+#[cfg(test)]
 mod third_tests;
