@@ -6,6 +6,7 @@
 use ha_core::config::{Config, FenceConfig, GroupConfig, GroupPolicy, LinkConfig, ResourceConfig};
 use ha_core::sim::{Cluster, Options, Scenario, run_scenario};
 use ha_core::{GroupId, NodeId};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const SEEDS: u64 = 120;
@@ -60,23 +61,37 @@ fn scenario(seed: u64) -> Scenario {
     if seed / 4 % 4 == 3 { scenario.with_third_party() } else { scenario }
 }
 
-#[test]
-fn mixed_groups_hold_every_invariant_and_come_back() {
-    let from = number("HA_SIM_FROM", 0);
-    let mut failures = Vec::new();
-    for seed in from..from + number("HA_SIM_SEEDS", SEEDS) {
+/// The failed ones of the seeds that `next` deals out, up to `end`.
+fn run(next: &AtomicU64, end: u64) -> Vec<u64> {
+    let mut failed = Vec::new();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return failed;
+        }
         // The witness looks at all groups in every step: too dear for each seed.
         let options = Options { witness: seed % 8 == 7, replay: seed % 8 == 3, ..Options::default() };
         let report = run_scenario(scenario(seed), &options);
         assert!(report.faults > 0, "seed {seed} had no fault");
         if let Some(failure) = report.failure {
             println!("seed {seed}: {}", failure.broken);
-            failures.push(seed);
+            failed.push(seed);
         }
     }
+}
+
+#[test]
+fn mixed_groups_hold_every_invariant_and_come_back() {
+    let from = number("HA_SIM_FROM", 0);
+    let end = from + number("HA_SIM_SEEDS", SEEDS);
+    let next = AtomicU64::new(from);
+    let failed: Vec<u64> = std::thread::scope(|scope| {
+        let workers = [(); 2].map(|()| scope.spawn(|| run(&next, end)));
+        workers.into_iter().flat_map(|w| w.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+    });
     assert!(
-        failures.is_empty(),
-        "seeds {failures:?}; HA_SIM_SEED=… cargo test -p ha-core --test sim_mixed_groups -- --ignored --nocapture tells the story of one"
+        failed.is_empty(),
+        "seeds {failed:?}; HA_SIM_SEED=… cargo test -p ha-core --test sim_mixed_groups -- --ignored --nocapture tells the story of one"
     );
 }
 
