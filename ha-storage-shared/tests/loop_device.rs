@@ -9,6 +9,7 @@ use ha_storage_shared::layout::Flaw;
 use ha_storage_shared::{AcceptStaleReads, DiskArbiter, DiskError, Initialisation};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,21 +73,34 @@ impl Mounted {
         self.dir.path().join("arbiter")
     }
 
-    /// From now on every write waits in the kernel.
-    fn freeze(&self) {
-        run("fsfreeze", &["--freeze", self.dir.path().to_str().unwrap()]);
+    /// From now on every write waits in the kernel, until it is told otherwise, or a test that fails has hung long enough.
+    fn freeze(&self) -> Frozen {
+        let place = self.dir.path().to_str().unwrap().to_owned();
+        run("fsfreeze", &["--freeze", &place]);
+        let (over, waiting) = channel();
+        let thawing = thread::spawn(move || {
+            let _over = waiting.recv_timeout(Duration::from_secs(20));
+            run("fsfreeze", &["--unfreeze", &place]);
+        });
+        Frozen { over, thawing }
     }
+}
 
-    fn thaw(&self) {
-        run("fsfreeze", &["--unfreeze", self.dir.path().to_str().unwrap()]);
+struct Frozen {
+    over: Sender<()>,
+    thawing: thread::JoinHandle<()>,
+}
+
+impl Frozen {
+    fn thaw(self) {
+        drop(self.over);
+        self.thawing.join().unwrap();
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         let place = self.dir.path().to_str().unwrap();
-        // A test that failed may have left it frozen.
-        let _thawed = Command::new("fsfreeze").args(["--unfreeze", place]).output();
         let until = Instant::now() + Duration::from_secs(10);
         while !Command::new("umount").arg(place).output().unwrap().status.success() {
             assert!(Instant::now() < until, "{place} stays in use");
@@ -218,7 +232,7 @@ fn a_device_that_hangs_stops_no_caller() {
     initialise(&path);
     let zero = builder(&path, 0).deadline(Duration::from_millis(300)).open().unwrap();
     done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
-    mounted.freeze();
+    let frozen = mounted.freeze();
     let late = |error: String| assert!(error.contains("did not answer within the deadline"), "{error}");
     late(wait(zero.swap(GROUP, 1, record(0, 2))).unwrap_err().to_string());
     let mut waiting = Vec::new();
@@ -239,7 +253,7 @@ fn a_device_that_hangs_stops_no_caller() {
     drop(zero);
     let busy = builder(&path, 0).open().unwrap_err();
     assert!(matches!(busy, DiskError::Busy { .. }), "its write may still arrive: {busy}");
-    mounted.thaw();
+    frozen.thaw();
     let until = Instant::now() + Duration::from_secs(10);
     let zero = loop {
         match builder(&path, 0).open() {
