@@ -232,7 +232,7 @@ mod tests {
         }
         let padded = format!("{text}{}", " ".repeat(MOST_BYTES));
         let error = decode("a", "mail", padded.as_bytes()).unwrap_err();
-        assert!(error.to_string().contains("bytes: point the arbiter at a place of its own"), "{error}");
+        assert!(error.to_string().contains("bytes; point the arbiter at a place of its own"), "{error}");
         let error = encode("a", &"x".repeat(MOST_BYTES), &extreme()).unwrap_err();
         assert!(error.to_string().contains("shorten the group's name"), "{error}");
         let error = decode("a", "other", text.as_bytes()).unwrap_err();
