@@ -5,11 +5,14 @@ mod support;
 
 use ha_core::api::{Arbiter, ArbiterError, Lease};
 use ha_core::{Epoch, InitId, NodeId};
-use ha_storage_shared::layout::{Flaw, PITCH, REGION_PLACES};
+use ha_storage_shared::layout::{Flaw, GROUPS_MAX, PITCH, REGION_PLACES};
 use ha_storage_shared::{AcceptStaleReads, DiskArbiter, DiskError, Initialisation};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use support::*;
 
 /// Where place `index` of group 0 begins: 1 and 2 are node 0's block, 3 and 4 node 1's, 5 and 6 the liveness records.
@@ -69,6 +72,8 @@ fn what_is_no_disk_is_refused_by_what_it_is() {
         opening(Path::new("/dev/null")),
         DiskError::NotADisk { .. } | DiskError::NoDirectIo { .. }
     ));
+    let buffered = builder(Path::new("/dev/null"), 0).buffered(AcceptStaleReads).open().unwrap_err();
+    assert!(matches!(buffered, DiskError::NotADisk { .. }), "{buffered}");
     assert!(message(opening(&dir.path().join("missing"))).contains("opening failed"));
     let short = dir.path().join("short");
     fs::write(&short, b"").unwrap();
@@ -86,7 +91,12 @@ fn settings_that_cannot_work_are_refused() {
     assert!(third.to_string().contains("nodes 0 and 1"), "{third}");
     let slow = builder(&path, 0).deadline(std::time::Duration::from_secs(8)).open().unwrap_err();
     assert!(slow.to_string().contains("before the lease ends"), "{slow}");
-    for groups in [vec![], vec!["a", "a"], vec![""]] {
+    let none = builder(&path, 0).deadline(std::time::Duration::ZERO).open().unwrap_err();
+    assert!(none.to_string().contains("before the lease ends"), "{none}");
+    let numbers: Vec<String> = (0..=GROUPS_MAX).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    let long = "x".repeat(201);
+    for groups in [vec![], vec!["a", "a"], vec![""], vec![&long], many] {
         let error = DiskArbiter::initialise(dir.path().join("x"), &Initialisation::new(INIT, groups));
         assert!(matches!(error, Err(DiskError::BadSetting(_))));
     }
@@ -139,8 +149,27 @@ fn initialisation_refuses_a_device_that_holds_anything() {
     fs::write(&late, bytes).unwrap();
     let error = DiskArbiter::initialise(&late, &wanted()).unwrap_err().to_string();
     assert!(error.contains("at 200000"), "{error}");
+    let own_area = dir.path().join("own_area");
+    let mut bytes = vec![0; 1 << 20];
+    bytes[400_000] = b'!';
+    fs::write(&own_area, bytes).unwrap();
+    let groups = Initialisation::new(INIT, ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]);
+    let error = DiskArbiter::initialise(&own_area, &groups).unwrap_err().to_string();
+    assert!(error.contains("at 400000"), "{error}");
+    for (length, at) in [(100, 50), (5000, 4500), (1 << 20, 100)] {
+        let mut bytes = vec![0; length];
+        bytes[at] = b'!';
+        fs::write(&late, &bytes).unwrap();
+        let error = DiskArbiter::initialise(&late, &wanted()).unwrap_err();
+        assert!(matches!(error, DiskError::Occupied { .. }), "{length} {error}");
+        assert_eq!(fs::read(&late).unwrap(), bytes, "nothing was touched");
+    }
+    for node in 0..2 {
+        let _user = open(&path, node);
+        let error = DiskArbiter::initialise(&path, &wanted().overwrite());
+        assert!(matches!(error, Err(DiskError::Busy { .. })), "node {node}");
+    }
     let zero = open(&path, 0);
-    assert!(matches!(DiskArbiter::initialise(&path, &wanted().overwrite()), Err(DiskError::Busy { .. })));
     done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
     drop(zero);
     DiskArbiter::initialise(&path, &wanted().overwrite()).unwrap();
@@ -212,6 +241,24 @@ fn two_processes_of_one_machine_cannot_be_one_node() {
     assert!(builder(&path, 0).open().is_ok());
 }
 
+/// A child has a copy of every open file until it becomes another program, and with it of the lock.
+#[test]
+fn a_place_that_was_closed_is_free_at_once_while_children_are_started() {
+    let dir = directory();
+    let path = device(&dir);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        let failed = (0..300).find_map(|_| builder(&path, 0).open().err());
+        over.store(true, Ordering::SeqCst);
+        assert!(failed.is_none(), "{failed:?}");
+    });
+}
+
 /// Two machines do not see each other's locks: the second one works on a copy of the file, and what it wrote is put where
 /// a common device would have it.
 #[test]
@@ -262,6 +309,62 @@ fn a_device_initialised_again_under_a_running_node_is_noticed() {
     put(&path, 0, &fs::read(&again).unwrap());
     let error = wait(zero.read(GROUP)).unwrap_err().to_string();
     assert!(error.contains("initialised again while it was in use"), "{error}");
+}
+
+/// A whole sector of something else is never taken for a torn one, though the other copy is good.
+#[test]
+fn a_whole_sector_in_a_wrong_place_is_an_error_and_not_a_torn_one() {
+    let dir = directory();
+    let path = device(&dir);
+    let (zero, one) = (open(&path, 0), open(&path, 1));
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    done(wait(one.swap(GROUP, 1, record(1, 2))).unwrap());
+    for (from, to) in [(3, 1), (2, 1), (4, 2), (6, 5), (0, 2)] {
+        let good = sector(&path, place(to));
+        put(&path, place(to), &sector(&path, place(from)));
+        for node in [&zero, &one] {
+            let error = wait(node.read(GROUP)).unwrap_err().to_string();
+            assert!(error.contains("it belongs in another place"), "{from} in {to}: {error}");
+        }
+        put(&path, place(to), &good);
+        assert_eq!(wait(one.read(GROUP)).unwrap().revision, 2);
+    }
+}
+
+/// A short reading must not be filled up with what was read before.
+#[test]
+fn a_file_that_is_cut_short_under_a_running_node_is_noticed() {
+    let dir = directory();
+    let path = device(&dir);
+    let zero = open(&path, 0);
+    done(wait(zero.swap(GROUP, 0, record(0, 1))).unwrap());
+    for places in [6, 2, 1] {
+        edit(&path).set_len(place(places)).unwrap();
+        let error = wait(zero.read(GROUP)).unwrap_err();
+        assert!(matches!(error, ArbiterError::Unavailable { .. }), "{error}");
+        assert!(error.to_string().contains("reading failed"), "{error}");
+    }
+}
+
+/// No test can cut the power: this is what the kernel was told.
+#[test]
+fn the_device_is_open_past_every_cache() {
+    let dir = directory();
+    let path = device(&dir).canonicalize().unwrap();
+    let _zero = open(&path, 0);
+    let open_as = fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| {
+        let is_it = fs::read_link(entry.path()).is_ok_and(|target| target == path);
+        let number = entry.file_name().into_string().unwrap();
+        is_it.then(|| fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap())
+    });
+    let flags = |info: String| {
+        let line = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim().to_owned();
+        i32::from_str_radix(&line, 8).unwrap()
+    };
+    let flags: Vec<i32> = open_as.map(flags).collect();
+    assert_eq!(flags.len(), 1);
+    let wanted = libc::O_DIRECT | libc::O_DSYNC;
+    assert_eq!(flags[0] & wanted, wanted, "{:o}", flags[0]);
 }
 
 #[test]

@@ -230,6 +230,11 @@ mod tests {
             assert!(matches!(error, ArbiterError::Foreign { .. }), "{error}");
             assert!(error.to_string().contains(says), "{error}\nexpected: {says}");
         }
+        let padded = format!("{text}{}", " ".repeat(MOST_BYTES));
+        let error = decode("a", "mail", padded.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("bytes; point the arbiter at a place of its own"), "{error}");
+        let error = encode("a", &"x".repeat(MOST_BYTES), &extreme()).unwrap_err();
+        assert!(error.to_string().contains("shorten the group's name"), "{error}");
         let error = decode("a", "other", text.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("the record of group \"mail\""), "{error}");
     }

@@ -20,18 +20,34 @@ pub fn owned(i: u8, epoch: u64) -> OwnerRecord {
     record
 }
 
-/// A boot clock that only moves when told.
+/// A boot clock that only moves when told, or whenever it was looked at.
 #[derive(Default)]
-pub struct HandClock(AtomicU64);
+pub struct HandClock {
+    now: AtomicU64,
+    step: AtomicU64,
+}
 
 impl HandClock {
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_nanos()).unwrap(), Ordering::SeqCst);
+        self.now.fetch_add(nanos(by), Ordering::SeqCst);
     }
+
+    /// From now on so much passes after each look.
+    pub fn step(&self, by: Duration) {
+        self.step.store(nanos(by), Ordering::SeqCst);
+    }
+
+    pub fn set(&self, to: Instant) {
+        self.now.store(nanos(to.since(Instant::ZERO)), Ordering::SeqCst);
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap()
 }
 
 impl Clock for HandClock {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.load(Ordering::SeqCst))
+        Instant::from_nanos(self.now.fetch_add(self.step.load(Ordering::SeqCst), Ordering::SeqCst))
     }
 }

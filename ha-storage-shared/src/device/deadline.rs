@@ -96,7 +96,9 @@ mod tests {
 
     /// Waits for the watch, not for a time: the receiver gets its answer by itself.
     fn outcome(mut receiver: oneshot::Receiver<Outcome>) -> Outcome {
+        let until = Instant::now() + Duration::from_secs(30);
         loop {
+            assert!(Instant::now() < until, "nobody answers");
             if let Some(answer) = (&mut receiver).now_or_never() {
                 return answer.unwrap();
             }
@@ -116,6 +118,20 @@ mod tests {
         pending.answer(slow, Ok(Reply::Released));
         pending.close();
         assert!(matches!(outcome(other), Err(DiskError::Closed)));
+        watch.join().unwrap();
+    }
+
+    #[test]
+    fn a_call_that_comes_while_the_watch_sleeps_is_answered_for() {
+        let pending = Arc::new(Pending::default());
+        let watched = Arc::clone(&pending);
+        let watch = thread::spawn(move || watched.watch());
+        // After each answer nothing is open: the watch sleeps until it is told of the next.
+        for _ in 0..3 {
+            let (_, answer) = pending.add(Duration::from_millis(5));
+            assert!(matches!(outcome(answer), Err(DiskError::Late)));
+        }
+        pending.close();
         watch.join().unwrap();
     }
 

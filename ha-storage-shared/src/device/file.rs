@@ -60,6 +60,14 @@ pub(crate) struct Disk {
     bytes: u64,
 }
 
+impl Drop for Disk {
+    /// Nobody writes through it any more. Closing alone would leave the lock to a child that was forked meanwhile and has
+    /// not yet become another program, and the place could not be opened again at once.
+    fn drop(&mut self) {
+        let _closes_anyway = sys::unlock(&self.file);
+    }
+}
+
 impl Disk {
     pub(crate) fn open(
         path: &Path,
@@ -243,5 +251,21 @@ mod tests {
         let bytes = buffer.get(1024);
         assert!(check_address(bytes, 512).is_ok());
         assert!(check_address(&bytes[1..], 512).unwrap_err().to_string().contains("multiples of 512"));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_sectors_is_refused_before_the_kernel_sees_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut disk = Disk::open(file.path(), Access::Write, Some(AcceptStaleReads)).unwrap();
+        disk.extend(4096).unwrap();
+        assert!(disk.read(512, 512).is_ok() && disk.write(512, &[1; 512]).is_ok());
+        for refused in [
+            disk.read(100, 512).map(|_| ()),
+            disk.read(512, 100).map(|_| ()),
+            disk.write(100, &[1; 512]),
+            disk.write(512, &[1; 100]),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("no multiple of 512"));
+        }
     }
 }

@@ -141,22 +141,25 @@ fn random(path: &Path) -> Result<u128, DiskError> {
 
 /// What the device holds already, in words; nothing if it is blank.
 fn occupant(disk: &mut Disk, needed: u64) -> Result<Option<String>, DiskError> {
-    let end = disk.bytes().min(needed.max(LOOK_BYTES)) / PITCH as u64 * PITCH as u64;
+    let end = disk.bytes().min(needed.max(LOOK_BYTES));
+    let unit = u64::from(disk.sector());
     let mut at = 0;
     while at < end {
-        let bytes = disk.read(at, PITCH)?;
+        let length = (end - at).min(PITCH as u64) / unit * unit;
+        if length == 0 {
+            // Less than a sector cannot be read past the cache; a file of ours has no such end.
+            return Ok(Some(format!("{} bytes at {at}", end - at)));
+        }
+        let bytes = disk.read(at, length as usize)?;
         if let Some(offset) = bytes.iter().position(|&byte| byte != 0) {
-            let first = bytes.get(offset..(offset + 16).min(PITCH)).unwrap_or_default();
+            let first = bytes.get(offset..(offset + 16).min(bytes.len())).unwrap_or_default();
             let found = format!("bytes \"{}\" at {}", first.escape_ascii(), at + offset as u64);
             return Ok(Some(match read_superblock(disk) {
                 Ok(superblock) => format!("an arbiter of installation {}", superblock.stamp.init),
                 Err(_) => found,
             }));
         }
-        at += PITCH as u64;
-    }
-    if disk.bytes() > 0 && end == 0 {
-        return Ok(Some(format!("{} bytes", disk.bytes())));
+        at += length;
     }
     Ok(None)
 }

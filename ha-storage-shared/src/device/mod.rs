@@ -7,6 +7,8 @@ mod initialise;
 mod inspect;
 mod region;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod worker;
 
 pub use file::AcceptStaleReads;

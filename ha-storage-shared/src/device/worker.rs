@@ -87,3 +87,33 @@ fn serve(mut disk: Disk, settings: &Settings, jobs: &Receiver<Job>, pending: &Pe
         pending.answer(job.id, outcome);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AcceptStaleReads, Access, BootClock, Initialisation, inspect, read_superblock};
+    use super::*;
+    use ha_core::{InitId, NodeId};
+
+    #[test]
+    fn a_call_that_nobody_waits_for_any_more_is_not_begun() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (path, buffered) = (dir.path().join("arbiter"), Some(AcceptStaleReads));
+        Initialisation::new(InitId(7), ["g"]).buffered(AcceptStaleReads).run(&path).unwrap();
+        let life = || inspect(&path, buffered).unwrap().groups[0].nodes[0].liveness.unwrap().life;
+        for wanted in [false, true] {
+            let mut disk = Disk::open(&path, Access::Write, buffered).unwrap();
+            let stamp = read_superblock(&mut disk).unwrap().stamp;
+            let lease = Duration::from_secs(8);
+            let settings = Settings { stamp, node: NodeId(0), life: 5, lease, clock: Arc::new(BootClock) };
+            let pending = Pending::default();
+            let (id, answer) = pending.add(lease);
+            let kept = wanted.then_some(answer);
+            let (queue, jobs) = sync_channel(1);
+            queue.send(Job { id, group: 0, call: Call::Read }).unwrap();
+            drop(queue);
+            serve(disk, &settings, &jobs, &pending);
+            assert_eq!(life(), if wanted { 5 } else { 0 }, "whoever begins says who it is");
+            drop(kept);
+        }
+    }
+}

@@ -148,6 +148,10 @@ mod tests {
         assert!(decode(&encode(&full()), 1, InitId(8)).unwrap_err().contains("installation"));
         let early = Block { accepted: Ballot(9), ..full() };
         assert!(decode(&encode(&early), 1, InitId(7)).unwrap_err().contains("accepted 9"));
+        for (accepted, input) in [(Ballot(0), full().input), (Ballot(5), None)] {
+            let half = Block { accepted, input, ..full() };
+            assert!(decode(&encode(&half), 1, InitId(7)).unwrap_err().contains("accepted"), "{half:?}");
+        }
         let bare = Block { record: None, ..full() };
         assert!(decode(&encode(&bare), 1, InitId(7)).unwrap_err().contains("revision 4"));
     }

@@ -13,3 +13,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<String, String> {
     }
     String::from_utf8(bytes.to_vec()).map_err(|_| format!("the name \"{}\"", bytes.escape_ascii()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_short_text() {
+        let longest = "x".repeat(NAME_MAX);
+        assert_eq!(decode(&encode(&longest)).unwrap(), longest);
+        for bad in [&b""[..], &[b'x'; NAME_MAX + 1], &[0xff, 0xfe]] {
+            assert!(decode(bad).is_err());
+        }
+    }
+}

@@ -29,3 +29,22 @@ pub(crate) fn decode(stamp: Stamp, bytes: &[u8]) -> Result<Superblock, String> {
     }
     Ok(Superblock { stamp, geometry: Geometry { sector: stamp.sector, groups } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ha_core::InitId;
+
+    #[test]
+    fn sizes_that_no_device_has_are_refused() {
+        let found = |sector, groups| {
+            let stamp = Stamp { sector, init: InitId(1), device: 2 };
+            decode(stamp, &encode(&Geometry { sector, groups }))
+        };
+        assert_eq!(found(512, GROUPS_MAX).unwrap().geometry.groups, GROUPS_MAX);
+        assert_eq!(found(4096, 1).unwrap().geometry.sector, 4096);
+        for (sector, groups) in [(512, 0), (512, GROUPS_MAX + 1), (0, 1), (1024, 1), (8192, 1)] {
+            assert!(found(sector, groups).is_err(), "{sector} {groups}");
+        }
+    }
+}

@@ -174,6 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn only_the_renewals_of_the_life_and_epoch_that_the_record_names_are_seen() {
+        let blank = Ok(Liveness::blank(2));
+        let without = lease_of(1, Some(&record(1)), &[blank, blank]);
+        for (incarnation, epoch) in [(8, 1), (7, 2), (8, 2)] {
+            let other = Liveness::blank(1).renewed(Incarnation(incarnation), Epoch(epoch));
+            assert_eq!(lease_of(1, Some(&record(1)), &[Ok(other), blank]), without, "{incarnation} {epoch}");
+        }
+    }
+
+    #[test]
     fn a_release_holds_only_for_the_revision_it_saw() {
         let released = Liveness::blank(1).released(&record(1), 3);
         let blank = Ok(Liveness::blank(2));

@@ -126,18 +126,33 @@ pub fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A clock that stands until it is moved.
+/// A clock that stands until it is moved, or moves whenever it was looked at.
 #[derive(Default)]
-pub struct Hand(AtomicU64);
+pub struct Hand {
+    now: AtomicU64,
+    step: AtomicU64,
+}
 
 impl Hand {
     pub fn forward(&self, span: Duration) {
-        self.0.fetch_add(u64::try_from(span.as_nanos()).unwrap(), Ordering::SeqCst);
+        self.now.fetch_add(u64::try_from(span.as_nanos()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Lets `span` pass after each look at the clock during `call`; then it shows `end` after the call's beginning.
+    pub fn during<T>(&self, span: Duration, end: Duration, call: impl FnOnce() -> T) -> T {
+        let began = self.now.load(Ordering::SeqCst);
+        self.step.store(u64::try_from(span.as_nanos()).unwrap(), Ordering::SeqCst);
+        let result = call();
+        self.step.store(0, Ordering::SeqCst);
+        assert!(self.now.load(Ordering::SeqCst) > began, "nobody looked at the clock");
+        self.now.store(began + u64::try_from(end.as_nanos()).unwrap(), Ordering::SeqCst);
+        result
     }
 }
 
 impl Clock for Hand {
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.load(Ordering::SeqCst) + 1_000_000_000)
+        let step = self.step.load(Ordering::SeqCst);
+        Instant::from_nanos(self.now.fetch_add(step, Ordering::SeqCst) + 1_000_000_000)
     }
 }
