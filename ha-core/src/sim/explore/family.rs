@@ -170,7 +170,9 @@ impl Family {
             family.config.arbiter = Some(arbiter);
             family
         };
-        let mut tied = Self::new("tied", vec![plain(), mail()]);
+        // Whoever does not know what the other weighs, or gave a group up unheard, has one of the last slots.
+        let patient = |name, groups| Self { window: 90, ..Self::new(name, groups) };
+        let mut tied = patient("tied", vec![plain(), mail()]);
         tied.config.groups[1].policy.with = Some(crate::GroupId(0));
         let mut two = third("two-third", plain(), false);
         two.config.groups.push(other());
@@ -212,8 +214,8 @@ impl Family {
                         | ConfirmOff(_)
                 )
             }),
-            // Commands, and everything that may befall them. Who just gave up a group has one of the last slots.
-            Self { window: 90, ..Self::new("commands", vec![mail()]) }.only(Budget::new(1, 0, 1), |c| {
+            // Commands, and everything that may befall them.
+            patient("commands", vec![mail()]).only(Budget::new(1, 0, 1), |c| {
                 matches!(
                     c,
                     Switchover { .. }
@@ -258,7 +260,7 @@ impl Family {
                 )
             }),
             // Two groups that prefer opposite nodes, each with a mirror.
-            Self::new("mutual", vec![mail(), other()]).only(Budget::new(1, 1, 1), |c| {
+            patient("mutual", vec![mail(), other()]).only(Budget::new(1, 1, 1), |c| {
                 matches!(
                     c,
                     PowerLoss { .. }
@@ -382,7 +384,7 @@ impl Family {
                 )
             }),
             // Everything there is.
-            Self::new("all", vec![mail()]).only(Budget::new(2, 2, 1), |_| true),
+            patient("all", vec![mail()]).only(Budget::new(2, 2, 1), |_| true),
         ]
     }
 
