@@ -3,7 +3,7 @@
 use crate::support::*;
 use ha_core::config::{ArbiterConfig, ArbiterKind, Config, GroupPolicy};
 use ha_core::engine::{Command, EventKind, MoveReason, PeerState, Question, RoleName};
-use ha_core::sim::{Cluster, Cut, Fault, Moment, Options, Scenario, Trap};
+use ha_core::sim::{Cluster, Cut, Fault, Moment, Options, ResourceFault, Scenario, Trap};
 
 /// Without data of its own; mail must be with it.
 const ADDRESS: ha_core::GroupId = MAIL;
@@ -54,6 +54,30 @@ fn a_follower_whose_lead_cannot_come_to_its_data_asks() {
     cluster.command(0, Command::Maintenance { scope: ha_core::PolicyScope::Group(ADDRESS), on: false });
     cluster.run_for(seconds(3));
     owns(&cluster, 1, MAILBOXES);
+}
+
+/// How often the address was on its way to where the mailboxes' data are.
+fn moves_together(cluster: &Cluster) -> usize {
+    let together =
+        |kind: &EventKind| matches!(kind, EventKind::Moving { group: ADDRESS, reason: MoveReason::Together });
+    reports(cluster).iter().filter(|(_, kind)| together(kind)).count()
+}
+
+#[test]
+fn a_lead_does_not_wander_for_a_follower_that_fails_everywhere() {
+    for whole in [false, true] {
+        let mut cluster = if whole { served_with(1, tied()) } else { address_without_its_data() };
+        for _ in 0..12 {
+            cluster.inject(Fault::Resource(0, 1, 1, ResourceFault::StartFails));
+            cluster.inject(Fault::Resource(1, 1, 1, ResourceFault::StartFails));
+        }
+        cluster.inject(Fault::Resource(0, 1, 1, ResourceFault::Dies));
+        cluster.run_for(seconds(30));
+        sound(&cluster);
+        assert!(moves_together(&cluster) <= 2, "{}", cluster.timeline());
+        let question = |node| status(&cluster, node, MAILBOXES).and_then(|g| g.question);
+        assert!(question(0).or(question(1)).is_some(), "{}", cluster.timeline());
+    }
 }
 
 /// Its owner excluded the standby by the third party's swap, and took that for an end of the standby's reason to shoot
