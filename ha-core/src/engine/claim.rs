@@ -130,6 +130,8 @@ impl Engine {
         gr.hold_until = hold;
         gr.restarts = 0;
         gr.policy.begin_anew();
+        let ended = gr.release.map(|r| (r.incarnation, r.epoch)).into_iter().chain(gr.owner);
+        gr.superseded = ended.max_by_key(|(_, epoch)| *epoch).or(gr.superseded);
         gr.release = None;
         gr.owner = None;
         gr.operator_confirmed = None;

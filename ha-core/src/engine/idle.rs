@@ -82,6 +82,9 @@ impl Engine {
 
     /// Records that a life of the peer owns the group.
     pub(super) fn note_owner(&mut self, g: GroupId, from: Incarnation, epoch: Epoch) {
+        if self.is_spent(g, from, epoch) {
+            return;
+        }
         if self.group(g).owner != Some((from, epoch)) {
             self.gr(g).owner = Some((from, epoch));
             self.again = true;
@@ -91,6 +94,11 @@ impl Engine {
         }
     }
 
+    /// Whether this node was granted the group on the end of that very ownership: a slow line may still tell of it.
+    fn is_spent(&self, g: GroupId, life: Incarnation, epoch: Epoch) -> bool {
+        self.group(g).superseded.is_some_and(|(ended, last)| ended == life && epoch <= last)
+    }
+
     /// Whether a later grant than this life's `epoch` was made here.
     pub(super) fn is_outdated(&self, g: GroupId, life: Incarnation, epoch: Epoch) -> bool {
         let gr = self.group(g);
@@ -98,7 +106,8 @@ impl Engine {
         let owns = !self.group_config(g).mirrored && gr.owner == Some((life, epoch));
         // A guardian repeats its word: it says nothing of an owner that was heard of since.
         let followed = gr.owner.is_some_and(|(_, later)| later > epoch);
-        followed || gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted && !owns
+        let spent = followed || self.is_spent(g, life, epoch);
+        spent || gr.is_owner() && epoch < gr.epoch || epoch < self.st.record.group(g).granted && !owns
     }
 
     pub(super) fn note_release(&mut self, g: GroupId, release: Release) {

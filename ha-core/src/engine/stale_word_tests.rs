@@ -55,6 +55,33 @@ fn a_promise_that_an_older_word_took_back_is_given_again() {
     assert_eq!(pair.status(0).role, RoleName::Active, "{:#?}", pair.log);
 }
 
+/// A slow line told of an owner after its departure, on which this node had been granted the group. Given up again to that node's
+/// next life, the group was taken back on the old departure while the new life served.
+#[test]
+fn the_end_of_an_owner_is_no_proof_twice() {
+    let mut pair = Pair::settled(config(false));
+    let old = held_back(&mut pair);
+    pair.feed(0, Input::Command(Command::Shutdown));
+    while pair.status(1).role != RoleName::Active {
+        pair.run(ms(1));
+    }
+    pair.kill(0);
+    pair.feed(1, old);
+    pair.cut.clear();
+    pair.boot(0);
+    pair.run(ms(1000));
+    pair.feed(1, Input::Command(Command::Switchover(GROUP)));
+    while pair.status(1).role != RoleName::Standby {
+        pair.run(ms(1));
+    }
+    pair.cut.extend([(0, 0), (0, SERIAL.0)]);
+    pair.fence_works = false;
+    // No two permissions at any instant, or it fails in there.
+    pair.run(ms(4000));
+    assert_eq!(pair.status(0).role, RoleName::Active, "{:#?}", pair.log);
+    assert_eq!(pair.status(1).question, Some(Question::NoStopProof), "{:#?}", pair.log);
+}
+
 /// Two beats of one link changed places on their way: the first counts as a sign of life and not as a word.
 #[test]
 fn what_an_overtaken_beat_says_is_older_than_what_is_known() {

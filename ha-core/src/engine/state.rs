@@ -244,6 +244,8 @@ pub(super) struct Group {
     // --- the peer's ownership as seen here ---
     pub owner: Option<(Incarnation, Epoch)>,
     pub release: Option<Release>,
+    /// The ownership on whose end this life was granted the group: late words of it say nothing any more.
+    pub superseded: Option<(Incarnation, Epoch)>,
     // --- what this node gave up ---
     pub released: Option<Released>,
     pub final_lsn: Option<Lsn>,
@@ -390,6 +392,7 @@ impl Group {
             permit: Permit::None,
             suspended: None,
             owner: None,
+            superseded: None,
             release: None,
             released: None,
             final_lsn: None,

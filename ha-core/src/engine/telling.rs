@@ -77,7 +77,6 @@ impl News {
     }
 
     /// Numbers the beats backwards from the newest, as what counts of them is their order.
-    #[cfg(any(test, feature = "sim"))]
     pub(super) fn renumber(&mut self, newest: u32) {
         for (seq, _) in &mut self.told {
             *seq = newest.wrapping_sub(*seq);
